@@ -1,0 +1,55 @@
+import { getSystemErrorMap } from "node:util";
+
+import { FormatError, MachineError } from "../errors.ts";
+import { quote } from "./quote.ts";
+
+/** A failure of the file system on something we read: the input is at fault (exit 4). */
+export function inputError(error: unknown, path: string): FormatError {
+  return new FormatError(`${quote(path)} cannot be read: ${systemReason(error)}`, {
+    hint: inputHints.get(systemCode(error)) ?? "check the disk or the network drive that holds it",
+    cause: error,
+  });
+}
+
+/** A failure of the file system on something we write: this machine is at fault (exit 3). */
+export function outputError(error: unknown, path: string): MachineError {
+  return new MachineError(`${quote(path)} cannot be written: ${systemReason(error)}`, {
+    hint: outputHints.get(systemCode(error)) ?? "check the disk or choose another output directory",
+    cause: error,
+  });
+}
+
+/** "ENOENT" and the like; "" for an error that is not the system's. */
+export function systemCode(error: unknown): string {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
+}
+
+/** "no such file or directory (ENOENT)": Node's own message repeats the path unescaped, so it is not used. */
+function systemReason(error: unknown): string {
+  if (error instanceof Error && "errno" in error && typeof error.errno === "number") {
+    const entry = getSystemErrorMap().get(error.errno);
+    if (entry !== undefined) return `${entry[1]} (${entry[0]})`;
+  }
+  return systemCode(error) || (error instanceof Error ? quote(error.message) : "unknown reason");
+}
+
+const inputHints = new Map([
+  ["ENOENT", "check the path; a link that leads nowhere means that a download is incomplete"],
+  ["ENOTDIR", "check the path: one of its parts is not a directory"],
+  ["EACCES", "check the permissions of the file and of the directories above it"],
+  ["EPERM", "check the permissions of the file and of the directories above it"],
+  ["EISDIR", "name a file, not a directory"],
+  ["ENXIO", "name a regular file, not a socket or a device"],
+  ["ELOOP", "the symbolic links lead in a circle"],
+  ["EMFILE", "raise the limit of open files (ulimit -n)"],
+]);
+
+const outputHints = new Map([
+  ["ENOSPC", "free some space on that disk or choose another output directory"],
+  ["EDQUOT", "the disk quota is used up: free some space or choose another output directory"],
+  ["EROFS", "that file system is read-only: choose another output directory"],
+  ["EACCES", "check the permissions of the output directory or choose another"],
+  ["EPERM", "check the permissions of the output directory or choose another"],
+  ["ENOENT", "the output directory does not exist or was removed meanwhile"],
+  ["EFBIG", "that file system does not allow files of this size: choose another output directory"],
+]);
