@@ -1,0 +1,109 @@
+import type { Command } from "commander";
+import type { ExistingPolicy } from "../convert/output-directory.ts";
+import type { Bf16Policy } from "../convert/plan.ts";
+import { UsageError } from "../errors.ts";
+import type { CommonOptions, WorkOptions } from "./options.ts";
+import { addCommonOptions, addPlanOptions, addWorkOptions, planOptionsOf } from "./options.ts";
+import type { Finished } from "./run.ts";
+
+type ConvertFlags = CommonOptions &
+  WorkOptions & {
+    readonly output?: string;
+    readonly rowShift: boolean;
+    readonly bf16: Bf16Policy;
+    readonly maxPatches: number;
+    readonly include: readonly string[];
+    readonly exclude: readonly string[];
+    readonly allowLossy: boolean;
+    readonly dryRun: boolean;
+    readonly verify: "none" | "full";
+    readonly resume: boolean;
+    readonly force: boolean;
+    readonly report?: string;
+  };
+
+export function addConvert(
+  program: Command,
+  finish: (finished: Finished, options: CommonOptions) => void,
+): void {
+  const command = program
+    .command("convert")
+    .description("split a 16-bit checkpoint into the two planes of one NestedFP directory")
+    .argument("<src>", "directory, .safetensors file or *.index.json")
+    .option("-o, --output <dir>", "directory to write; it must be absent or empty")
+    .option("--dry-run", "say what would be done, write nothing", false)
+    .option(
+      "--verify <mode>",
+      "none, or full: read back what was written and rebuild every source word",
+      verifyMode,
+      "full",
+    )
+    .option("--resume", "go on with an interrupted conversion of the same source and options", false)
+    .option("--force", "replace an earlier conversion in the output directory", false)
+    .option("--report <file>", "also write the result to a file (.json, .md, .txt)");
+  addPlanOptions(command);
+  addWorkOptions(command);
+  addCommonOptions(command);
+  command.addHelpText("after", examples).action(async (source: string, flags: ConvertFlags) => {
+    finish(await convertCommand(source, flags), flags);
+  });
+}
+
+const examples = `
+Examples:
+  nestedfp convert Llama-3.1-8B -o Llama-3.1-8B-nested
+  nestedfp convert model.safetensors -o out --dry-run
+  nestedfp convert src -o out --exclude 'model.layers.0.*' --report out.json`;
+
+async function convertCommand(source: string, flags: ConvertFlags): Promise<Finished> {
+  const [
+    { convert },
+    { dryRun },
+    { convertReport, dryRunReport },
+    { commonFormats, refuseUnknownFormat, writeReport },
+    { runWork },
+    { readTool },
+  ] = await Promise.all([
+    import("../convert/convert.ts"),
+    import("../convert/dry-run.ts"),
+    import("../report/conversion.ts"),
+    import("./report-file.ts"),
+    import("./run.ts"),
+    import("./tool.ts"),
+  ]);
+  const existing = existingPolicy(flags);
+  if (flags.report !== undefined) refuseUnknownFormat(flags.report, commonFormats);
+  const plan = planOptionsOf(flags);
+  const finished = await runWork("convert", flags, async (settings) => {
+    if (flags.dryRun) {
+      const result = await dryRun(source, flags.output, plan, settings);
+      return { result, report: dryRunReport(result) };
+    }
+    const result = await convert(
+      source,
+      outputOf(flags),
+      { plan, verify: flags.verify, existing },
+      readTool(),
+      settings,
+    );
+    return { result, report: convertReport(result) };
+  });
+  if (flags.report !== undefined) await writeReport(flags.report, finished, commonFormats);
+  return finished;
+}
+
+function outputOf({ output }: ConvertFlags): string {
+  if (output !== undefined) return output;
+  throw new UsageError("convert needs -o DIR", { hint: "or --dry-run to see what it would do" });
+}
+
+function existingPolicy({ resume, force }: ConvertFlags): ExistingPolicy {
+  if (resume && force)
+    throw new UsageError("--resume and --force exclude each other", { hint: "give one of them" });
+  return resume ? "resume" : force ? "force" : "new";
+}
+
+function verifyMode(text: string): "none" | "full" {
+  if (text === "none" || text === "full") return text;
+  throw new UsageError(`--verify is ${JSON.stringify(text)}, not none or full`);
+}

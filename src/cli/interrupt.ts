@@ -1,0 +1,28 @@
+import { NestedFpError } from "../errors.ts";
+
+/** The user or the system asked the run to end. */
+export class InterruptError extends NestedFpError {
+  override readonly exitCode: number;
+
+  constructor(signal: "SIGINT" | "SIGTERM") {
+    super(`interrupted by ${signal}`, { hint: "a conversion goes on with --resume" });
+    this.exitCode = signal === "SIGINT" ? 130 : 143;
+  }
+}
+
+/**
+ * Turns the first SIGINT or SIGTERM into an abort, so that temporary files are removed; a second one kills as
+ * usual.
+ */
+export function interruptSignal(): { readonly signal: AbortSignal; release(): void } {
+  const controller = new AbortController();
+  const release = (): void => {
+    process.off("SIGINT", stop).off("SIGTERM", stop);
+  };
+  const stop = (signal: NodeJS.Signals): void => {
+    release();
+    controller.abort(new InterruptError(signal === "SIGINT" ? "SIGINT" : "SIGTERM"));
+  };
+  process.on("SIGINT", stop).on("SIGTERM", stop);
+  return { signal: controller.signal, release };
+}

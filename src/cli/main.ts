@@ -1,0 +1,52 @@
+import { Command, CommanderError } from "commander";
+import { NestedFpError } from "../errors.ts";
+import { addConvert } from "./convert.ts";
+import { addExport } from "./export.ts";
+import { addInspect } from "./inspect.ts";
+import type { CommonOptions } from "./options.ts";
+import { addRestore } from "./restore.ts";
+import type { Finished } from "./run.ts";
+import { readTool } from "./tool.ts";
+import { addVerify } from "./verify.ts";
+
+const program = new Command("nestedfp")
+  .description("FP8 and FP16 of one LLM in the memory of one: NestedFP checkpoints (arXiv 2506.02024)")
+  .version(readTool().version)
+  .showHelpAfterError("(nestedfp --help or nestedfp COMMAND --help lists what there is)")
+  .addHelpText(
+    "after",
+    "\nExit codes: 0 ok; 1 a check failed; 2 usage; 3 this machine cannot; 4 bad input; 5 network; 70 internal; 130/143 interrupted",
+  );
+
+for (const add of [addConvert, addVerify, addRestore, addInspect, addExport]) add(program, finish);
+for (const command of [program, ...program.commands]) command.exitOverride();
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = report(error);
+}
+
+function finish({ document, report, exitCode }: Finished, { json, quiet }: CommonOptions): void {
+  if (json) process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
+  else if (!quiet) process.stdout.write(`${report}\n`);
+  process.exitCode = exitCode;
+}
+
+/** Prints an error as one sentence and a hint; returns the exit code. */
+function report(error: unknown): number {
+  // Commander has printed its message already.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  const verbose = process.argv.includes("--verbose");
+  if (error instanceof NestedFpError) {
+    process.stderr.write(`Error: ${error.message}\n`);
+    if (error.hint !== undefined) process.stderr.write(`Hint: ${error.hint}\n`);
+    if (verbose) process.stderr.write(`${error.stack}\n`);
+    return error.exitCode;
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`Error: internal error: ${message}\n`);
+  process.stderr.write("Hint: this is a bug of nestedfp: please report it with the output of --verbose\n");
+  if (verbose && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+  return 70;
+}

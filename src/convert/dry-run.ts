@@ -1,0 +1,99 @@
+import type { RunSettings } from "./analyse.ts";
+import {
+  finiteMax,
+  plannedBytes,
+  planScanned,
+  scanCheckpoint,
+  scannedTensors,
+  summarise,
+  warnOfFusedExperts,
+} from "./analyse.ts";
+import { freeBytes } from "./disk-space.ts";
+import { plannedTensor, refuseCollisions } from "./layout.ts";
+import type { Summary } from "./manifest.ts";
+import { peakMemory } from "./memory-budget.ts";
+import type { PlanOptions, Reason } from "./plan.ts";
+import { headerRules } from "./plan.ts";
+import { openSource, refuseOverlap } from "./source.ts";
+
+/** What `--dry-run` says; nothing is written. */
+export type DryRunResult = {
+  /** null without -o. */
+  readonly output: string | null;
+  readonly tensors: readonly {
+    readonly name: string;
+    readonly dtype: string;
+    readonly shape: readonly number[];
+    readonly max_abs: number | null;
+    readonly action: "nest" | "keep";
+    readonly reason: Reason | null;
+    readonly row_shift_max: number;
+    readonly patches: number;
+  }[];
+  readonly split: number;
+  readonly kept: number;
+  readonly coverage: number;
+  readonly restorable: boolean;
+  readonly reasons: Summary["reasons"];
+  readonly bytes: { readonly source: number; readonly upper: number; readonly lower: number };
+  /** Bytes this run would hold at most. */
+  readonly peak_memory: number;
+  /** Bytes free where the output would go; null where the system does not say. */
+  readonly free_disk: number | null;
+};
+
+/**
+ * Scans and plans, and writes nothing.
+ *
+ * @param output where a conversion would go; undefined for the current directory's disk
+ * @throws FormatError, UsageError
+ */
+export async function dryRun(
+  sourcePath: string,
+  output: string | undefined,
+  options: PlanOptions,
+  settings: RunSettings,
+): Promise<DryRunResult> {
+  const source = await openSource(sourcePath);
+  try {
+    if (output !== undefined) await refuseOverlap(source.checkpoint.root, output);
+    const { tensors, checkpoint } = source;
+    const rules = headerRules(tensors, options);
+    const sourceSize = checkpoint.shards.reduce((sum, shard) => sum + shard.size, 0);
+    settings.listener({ type: "total", bytes: sourceSize });
+    const scans = await scanCheckpoint(checkpoint, rules, settings);
+    const plan = planScanned(tensors, scans, rules, options);
+    refuseCollisions(tensors, plan);
+    warnOfFusedExperts(tensors, plan, settings.listener);
+    const scanned = scannedTensors(scans);
+    const { split, kept, coverage, reasons } = summarise(tensors, (name) => plannedTensor(plan, name));
+    return {
+      output: output ?? null,
+      tensors: tensors.map(({ name, dtype, shape }) => {
+        const { action, reason, patches } = plannedTensor(plan, name);
+        const scan = scanned.get(name)?.floats;
+        const shift = action === "nest" ? (scan?.maxShift ?? 0) : 0;
+        return {
+          name,
+          dtype,
+          shape,
+          max_abs: finiteMax(scan),
+          action,
+          reason: reason ?? null,
+          row_shift_max: shift,
+          patches,
+        };
+      }),
+      split,
+      kept,
+      coverage,
+      restorable: plan.restorable,
+      reasons,
+      bytes: { source: sourceSize, ...plannedBytes(checkpoint.shards, plan) },
+      peak_memory: peakMemory(settings.budget),
+      free_disk: (await freeBytes(output ?? ".")) ?? null,
+    };
+  } finally {
+    await source.checkpoint.close();
+  }
+}

@@ -1,0 +1,213 @@
+import type { FileHandle } from "node:fs/promises";
+import { lstat, mkdir, open, readdir, rename, rm, rmdir, stat, unlink } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { UsageError } from "../errors.ts";
+import { tryLock } from "../native/addon.ts";
+import { quote } from "../safetensors/quote.ts";
+import { outputError, systemCode } from "../safetensors/system-error.ts";
+import { AtomicFile } from "../safetensors/writer.ts";
+
+/** Everything unfinished lives here; on the same file system as the final names. */
+const workFolder = ".nestedfp";
+
+/**
+ * What to do with a directory that is not empty: `new` refuses it; `resume` goes on with what an earlier run of
+ * this tool left; `force` replaces what it holds under the names that are written.
+ */
+export type ExistingPolicy = "new" | "resume" | "force";
+
+/**
+ * A directory that is filled so that a kill at any moment leaves only complete files under final names. Files are
+ * written to `DIR/.nestedfp/` and renamed when synced. One process at a time: the lock dies with its process.
+ */
+export class OutputDirectory {
+  readonly path: string;
+  readonly #lock: FileHandle;
+  /** Directories that this run made, innermost first. */
+  readonly #created: readonly string[];
+  /** Whether an unfinished run was found here. */
+  readonly foundWork: boolean;
+  #placed = 0;
+
+  private constructor(path: string, lock: FileHandle, created: readonly string[], foundWork: boolean) {
+    this.path = path;
+    this.#lock = lock;
+    this.#created = created;
+    this.foundWork = foundWork;
+  }
+
+  /**
+   * Creates or enters the directory and locks it.
+   *
+   * @throws UsageError when it is not empty under `new`, or locked by another run.
+   * @throws MachineError when the system refuses.
+   */
+  static async open(path: string, policy: ExistingPolicy): Promise<OutputDirectory> {
+    await refuseNonEmpty(path, policy);
+    const foundWork = await isUnfinished(path);
+    const created = await makeDirectories(join(resolve(path), workFolder));
+    const lock = await acquireLock(path).catch(async (error) => {
+      await removeEmpty(created);
+      throw error;
+    });
+    const directory = new OutputDirectory(path, lock, created, foundWork);
+    await directory.#removeTemporary();
+    return directory;
+  }
+
+  /** The path of a scratch file that survives a kill, e.g. the record of a finished shard. */
+  recordPath(name: string): string {
+    return join(this.path, workFolder, name);
+  }
+
+  /** Where the file that will be called `name` (may contain a folder) is written. */
+  temporaryPath(name: string): string {
+    return join(this.path, workFolder, `${name.replaceAll("/", "-")}.tmp`);
+  }
+
+  finalPath(name: string): string {
+    return join(this.path, name);
+  }
+
+  /** Runs `commit`, which renames a finished temporary file to the final path it is given. */
+  async place(name: string, commit: (finalPath: string) => Promise<void>): Promise<void> {
+    const final = this.finalPath(name);
+    await wrap(final, mkdir(dirname(final), { recursive: true }));
+    await commit(final);
+    this.#placed++;
+  }
+
+  /** Renames a finished temporary file, e.g. a hard link. */
+  async placeFile(name: string, temporaryPath: string): Promise<void> {
+    await this.place(name, (final) => wrap(final, rename(temporaryPath, final)));
+  }
+
+  /** Writes a small file whole, through a temporary one. */
+  async writeFile(name: string, bytes: Uint8Array): Promise<void> {
+    await this.place(name, (final) => writeAtomically(this.temporaryPath(name), final, bytes));
+  }
+
+  /** Keeps a small record of progress in the work folder. */
+  async writeRecord(name: string, value: unknown): Promise<void> {
+    const path = this.recordPath(name);
+    await writeAtomically(`${path}.tmp`, path, Buffer.from(JSON.stringify(value)));
+  }
+
+  /** Forgets the records of an earlier run. */
+  async removeRecords(): Promise<void> {
+    const folder = join(this.path, workFolder);
+    for (const name of await wrap(folder, readdir(folder))) {
+      if (name.endsWith(".json")) await wrap(folder, rm(join(folder, name)));
+    }
+  }
+
+  /** The directory is complete: removes the work folder and the lock with it. */
+  async finish(): Promise<void> {
+    await wrap(this.path, rm(join(this.path, workFolder), { recursive: true, force: true }));
+    await this.#lock.close();
+  }
+
+  /**
+   * The run ends without a result. Temporary files go. What can be resumed stays: the records of an interrupted
+   * run, of one that placed files, and of an earlier run found here; otherwise nothing is left of this one.
+   */
+  async abandon(interrupted: boolean): Promise<void> {
+    await this.#removeTemporary().catch(() => undefined);
+    if (!interrupted && this.#placed === 0 && !this.foundWork) {
+      await rm(join(this.path, workFolder), { recursive: true, force: true }).catch(() => undefined);
+      await removeEmpty(this.#created);
+    }
+    await this.#lock.close();
+  }
+
+  async #removeTemporary(): Promise<void> {
+    const folder = join(this.path, workFolder);
+    for (const name of await readdir(folder)) {
+      if (name.endsWith(".tmp")) await wrap(folder, rm(join(folder, name), { recursive: true, force: true }));
+    }
+  }
+}
+
+/** True when the directory holds the work folder of an unfinished run. */
+export async function isUnfinished(path: string): Promise<boolean> {
+  return (await lstat(join(path, workFolder)).catch(() => undefined))?.isDirectory() ?? false;
+}
+
+async function refuseNonEmpty(path: string, policy: ExistingPolicy): Promise<void> {
+  const status = await stat(path).catch((error) => {
+    if (systemCode(error) === "ENOENT") return undefined;
+    throw outputError(error, path);
+  });
+  if (status === undefined) return;
+  if (!status.isDirectory()) {
+    throw new UsageError(`${quote(path)} is a file, not a directory`, {
+      hint: "give -o the name of a directory",
+    });
+  }
+  if (policy !== "new") return;
+  const first = (await wrap(path, readdir(path)))[0];
+  if (first === undefined) return;
+  const unfinished = await isUnfinished(path);
+  // A run that is still going on deserves its own message: taking its lock fails with it.
+  if (unfinished) await (await acquireLock(path)).close();
+  throw new UsageError(
+    unfinished
+      ? `${quote(path)} holds an unfinished run`
+      : `${quote(path)} exists and is not empty (it holds ${quote(first)})`,
+    {
+      hint: unfinished
+        ? "--resume goes on with it, --force starts again"
+        : "choose another -o, or replace it with --force",
+    },
+  );
+}
+
+async function acquireLock(path: string): Promise<FileHandle> {
+  const lockPath = join(path, workFolder, "lock");
+  const handle = await wrap(lockPath, open(lockPath, "w"));
+  const [held, onDisk] = await Promise.all([handle.stat(), stat(lockPath).catch(() => undefined)]);
+  // A run that just finished may have removed the file between our open and our lock.
+  if (tryLock(handle.fd) && held.ino === onDisk?.ino) return handle;
+  await handle.close();
+  throw new UsageError(`${quote(path)} is being written by another run of nestedfp`, {
+    hint: "wait until it ends; a run that was killed holds no lock",
+  });
+}
+
+async function writeAtomically(temporary: string, final: string, bytes: Uint8Array): Promise<void> {
+  const file = await AtomicFile.create(temporary);
+  try {
+    await file.write(bytes, 0);
+    await file.commit(final);
+  } catch (error) {
+    await file.abort();
+    throw error;
+  }
+}
+
+/** mkdir -p; returns the directories it had to make, innermost first. */
+async function makeDirectories(path: string): Promise<string[]> {
+  const missing: string[] = [];
+  for (
+    let at = path;
+    (await stat(at).catch(() => undefined)) === undefined && dirname(at) !== at;
+    at = dirname(at)
+  ) {
+    missing.push(at);
+  }
+  await wrap(path, mkdir(path, { recursive: true }));
+  return missing;
+}
+
+async function removeEmpty(directories: readonly string[]): Promise<void> {
+  for (const directory of directories) {
+    if (directory.endsWith(workFolder)) await unlink(join(directory, "lock")).catch(() => undefined);
+    await rmdir(directory).catch(() => undefined);
+  }
+}
+
+async function wrap<T>(path: string, work: Promise<T>): Promise<T> {
+  return work.catch((error) => {
+    throw outputError(error, path);
+  });
+}

@@ -1,0 +1,42 @@
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Checkpoint } from "../safetensors/checkpoint.ts";
+import { compareUtf8 } from "../safetensors/compare-utf8.ts";
+
+export type Omitted = { readonly path: string; readonly reason: string };
+
+/** The files of a source directory beside its shards (FORMAT.md §3). */
+export type SourceRoot = {
+  /** Copied byte for byte; includes config.json, README.md and .gitattributes where they exist. Sorted. */
+  readonly files: readonly string[];
+  /** Left out, and why. Sorted by path. */
+  readonly omitted: readonly Omitted[];
+};
+
+const otherWeights = /\.(bin|gguf|onnx|h5|msgpack)$/;
+
+/** Lists the root of a checkpoint; links to regular files count as files, as the HF cache has them. */
+export async function listSourceRoot(checkpoint: Checkpoint): Promise<SourceRoot> {
+  const used = new Set(checkpoint.shards.map((shard) => shard.name));
+  if (checkpoint.index) used.add(checkpoint.index.name);
+  const files: string[] = [];
+  const omitted: Omitted[] = [];
+  for (const name of (await readdir(checkpoint.root)).sort(compareUtf8)) {
+    if (used.has(name)) continue;
+    const reason = await reasonToOmit(checkpoint.root, name);
+    if (reason === undefined) files.push(name);
+    else omitted.push({ path: name, reason });
+  }
+  return { files, omitted };
+}
+
+async function reasonToOmit(root: string, name: string): Promise<string | undefined> {
+  const status = await stat(join(root, name)).catch(() => undefined);
+  if (status === undefined) return "broken link";
+  if (status.isDirectory()) return "sub-folder";
+  if (!status.isFile()) return "not a regular file";
+  if (name.endsWith(".index.json")) return "unused index";
+  if (name.endsWith(".safetensors")) return "not named by the index";
+  if (name.startsWith("consolidated") || otherWeights.test(name)) return "other weight format";
+  return undefined;
+}

@@ -1,0 +1,103 @@
+import { realpath } from "node:fs/promises";
+import { dirname, join, relative, resolve, sep } from "node:path";
+import { FormatError, UsageError } from "../errors.ts";
+import type { Checkpoint } from "../safetensors/checkpoint.ts";
+import { openCheckpoint } from "../safetensors/checkpoint.ts";
+import type { TensorInfo } from "../safetensors/header.ts";
+import type { JsonValue } from "../safetensors/json.ts";
+import { parseJson } from "../safetensors/json.ts";
+import { quote } from "../safetensors/quote.ts";
+import { readWholeFile } from "../safetensors/reader.ts";
+import { refuseQuantised } from "./already-quantised.ts";
+import type { SourceRoot } from "./source-root.ts";
+import { listSourceRoot } from "./source-root.ts";
+
+/** A checkpoint that can be converted: validated headers, its config.json, and the files beside it. */
+export type Source = {
+  readonly checkpoint: Checkpoint;
+  readonly root: SourceRoot;
+  /** The bytes of config.json. */
+  readonly config: Uint8Array;
+  readonly tensors: readonly TensorInfo[];
+};
+
+const largestConfig = 16 * 1024 * 1024;
+
+// Names that the conversion itself writes into the root, beside shards and index.
+const ownNames = new Set(["nestedfp", ".nestedfp"]);
+
+/**
+ * Opens what `convert` takes: everything that can be refused without reading tensor data is refused here.
+ *
+ * @throws FormatError
+ */
+export async function openSource(path: string): Promise<Source> {
+  const checkpoint = await openCheckpoint(path);
+  try {
+    const root = await listSourceRoot(checkpoint);
+    const tensors = checkpoint.shards.flatMap((shard) => shard.header.tensors);
+    const config = await readConfig(checkpoint.root, path);
+    const names = [...root.files, ...root.omitted.map((omitted) => omitted.path)];
+    refuseQuantised(quote(path), config.members, names, tensors);
+    const own = root.files.find((name) => ownNames.has(name));
+    if (own !== undefined) {
+      throw new FormatError(
+        `${quote(path)} has a file ${quote(own)}, a name that the output needs for itself`,
+        {
+          hint: "move it out of the source directory",
+        },
+      );
+    }
+    return { checkpoint, root, config: config.bytes, tensors };
+  } catch (error) {
+    await checkpoint.close();
+    throw error;
+  }
+}
+
+async function readConfig(
+  root: string,
+  label: string,
+): Promise<{ readonly bytes: Uint8Array; readonly members: ReadonlyMap<string, JsonValue> }> {
+  const path = join(root, "config.json");
+  const bytes = await readWholeFile(path, largestConfig).catch((error) => {
+    if (
+      !(error instanceof FormatError) ||
+      (error.cause as NodeJS.ErrnoException | undefined)?.code !== "ENOENT"
+    )
+      throw error;
+    throw new FormatError(`${quote(label)} has no config.json beside its weights`, {
+      hint: "fetch the whole repository; `nestedfp inspect` works without it",
+      cause: error,
+    });
+  });
+  const value = parseJson(bytes, "config.json");
+  if (!(value instanceof Map)) {
+    throw new FormatError(`config.json of ${quote(label)} is not a JSON object`, {
+      hint: "fetch the file again",
+    });
+  }
+  return { bytes, members: value };
+}
+
+/** @throws UsageError when one of the two directories would lie in the other, or both are the same. */
+export async function refuseOverlap(inputRoot: string, output: string): Promise<void> {
+  const input = await realpath(inputRoot);
+  const target = await realExistingPath(resolve(output));
+  if (isWithin(target, input) || isWithin(input, target)) {
+    throw new UsageError(`-o ${quote(output)} and the input ${quote(inputRoot)} overlap`, {
+      hint: "write to a directory outside the input",
+    });
+  }
+}
+
+/** The real path of a file that may not exist yet: links in the part that exists are resolved. */
+async function realExistingPath(path: string): Promise<string> {
+  const real = await realpath(path).catch(() => undefined);
+  if (real !== undefined || dirname(path) === path) return real ?? path;
+  return join(await realExistingPath(dirname(path)), relative(dirname(path), path));
+}
+
+function isWithin(path: string, directory: string): boolean {
+  return path === directory || path.startsWith(directory.endsWith(sep) ? directory : directory + sep);
+}

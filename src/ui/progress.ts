@@ -1,0 +1,122 @@
+import type { MultiBar, SingleBar } from "cli-progress";
+import type { Listener, Phase, RunEvent } from "../convert/events.ts";
+import { formatBytes } from "../report/format.ts";
+
+/** `auto`: bars on a terminal, plain lines elsewhere. */
+export type ProgressMode = "auto" | "tty" | "plain" | "none";
+
+/** Draws the events of a run on stderr. `close` must be called before anything else is printed there. */
+export type Progress = { readonly listener: Listener; close(): void };
+
+/** Chooses how to draw. Bars need a terminal that redraws; CI logs and pipes get sparse lines. */
+export async function createProgress(mode: ProgressMode, quiet: boolean): Promise<Progress> {
+  const warn = (message: string): void => void process.stderr.write(`Warning: ${message}\n`);
+  const redraws = process.stderr.isTTY && process.env.TERM !== "dumb" && !process.env.CI;
+  if (mode === "tty" || (mode === "auto" && !quiet && redraws)) return bars();
+  const lines = mode === "plain" || (mode === "auto" && !quiet);
+  return plainLines(lines, warn);
+}
+
+const verbs: Readonly<Record<Phase, string>> = {
+  scan: "scanning",
+  split: "splitting",
+  verify: "verifying",
+  hash: "hashing",
+  rebuild: "rebuilding",
+  copy: "copying",
+};
+
+async function bars(): Promise<Progress> {
+  const { default: progress } = await import("cli-progress");
+  const all: MultiBar = new progress.MultiBar(
+    {
+      stream: process.stderr,
+      format: "{label} {bar} {percentage}% | {done} of {size} | {rate} | ETA {eta_formatted}",
+      barCompleteChar: "█",
+      barIncompleteChar: "░",
+      barsize: 24,
+      hideCursor: true,
+      clearOnComplete: true,
+      stopOnComplete: false,
+      fps: 8,
+      // Averages over more updates than the default: blocks arrive in bursts from parallel shards.
+      etaBuffer: 64,
+    },
+    progress.Presets.shades_classic,
+  );
+  const files = new Map<string, Bar>();
+  let total: Bar | undefined;
+  const handle = (event: RunEvent): void => {
+    if (event.type === "total") {
+      total?.remove();
+      total = new Bar(all, "total", event.bytes);
+    } else if (event.type === "begin") {
+      files.set(event.file, new Bar(all, `${verbs[event.phase]} ${event.file}`, event.bytes));
+    } else if (event.type === "bytes") {
+      files.get(event.file)?.add(event.bytes);
+      total?.add(event.bytes);
+    } else if (event.type === "end") {
+      files.get(event.file)?.remove();
+      files.delete(event.file);
+    } else {
+      all.log(`Warning: ${event.message}\n`);
+    }
+  };
+  return { listener: handle, close: () => all.stop() };
+}
+
+const labelWidth = 34;
+
+/** One bar with its rate. */
+class Bar {
+  readonly #all: MultiBar;
+  readonly #bar: SingleBar;
+  readonly #size: number;
+  readonly #started = performance.now();
+  #done = 0;
+
+  constructor(all: MultiBar, label: string, size: number) {
+    this.#all = all;
+    this.#size = size;
+    const shown = label.length > labelWidth ? `…${label.slice(1 - labelWidth)}` : label.padEnd(labelWidth);
+    this.#bar = all.create(Math.max(1, size), 0, { label: shown, ...this.#numbers() });
+  }
+
+  add(bytes: number): void {
+    this.#done += bytes;
+    this.#bar.update(this.#done, this.#numbers());
+  }
+
+  remove(): void {
+    this.#all.remove(this.#bar);
+  }
+
+  #numbers(): { readonly done: string; readonly size: string; readonly rate: string } {
+    const seconds = (performance.now() - this.#started) / 1000;
+    const rate = seconds < 0.2 ? "–" : `${formatBytes(this.#done / seconds)}/s`;
+    return { done: formatBytes(this.#done), size: formatBytes(this.#size), rate };
+  }
+}
+
+/** A line at each quarter of the whole, and one when it is done. */
+function plainLines(lines: boolean, warn: (message: string) => void): Progress {
+  const started = performance.now();
+  let total = 0;
+  let done = 0;
+  let quarter = 0;
+  const handle = (event: RunEvent): void => {
+    if (event.type === "warning") warn(event.message);
+    if (event.type === "total") total = event.bytes;
+    if (event.type !== "bytes") return;
+    done += event.bytes;
+    const reached = total === 0 ? 0 : Math.min(4, Math.floor((4 * done) / total));
+    if (!lines || reached === quarter) return;
+    quarter = reached;
+    const seconds = (performance.now() - started) / 1000;
+    const rate = `${formatBytes(done / seconds)}/s`;
+    process.stderr.write(
+      `${25 * quarter}% | ${formatBytes(done)} of ${formatBytes(total)} | ${rate} | ${verbs[event.phase]} ${event.file}\n`,
+    );
+  };
+  return { listener: handle, close: () => undefined };
+}
