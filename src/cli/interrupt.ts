@@ -1,7 +1,7 @@
 import { NestedFpError } from "../errors.ts";
 
 /** The user or the system asked the run to end. */
-export class InterruptError extends NestedFpError {
+class InterruptError extends NestedFpError {
   override readonly exitCode: number;
 
   constructor(signal: "SIGINT" | "SIGTERM") {

@@ -32,9 +32,10 @@ export function roundToMagnitude(format: BinaryFormat, value: number): number {
   return (exponent - format.minExponent) * 2 ** format.fractionBits + ulps;
 }
 
+const bits = new DataView(new ArrayBuffer(8));
+
 /** floor(log2(value)), which Math.log2 does not give exactly next to powers of two; 0 has that of the least. */
 function exponentOf(value: number): number {
-  const bits = new DataView(new ArrayBuffer(8));
   bits.setFloat64(0, value);
   return ((bits.getUint16(0) >> 4) & 0x7ff) - 1023;
 }

@@ -18,10 +18,11 @@ export type Block = {
 };
 
 export function* wordsOf(block: Block): Generator<Word> {
+  const view = viewOf(block.words);
   for (let row = 0; row < block.shifts.length; row++) {
     for (let col = 0; col < block.cols; col++) {
       const at = row * block.cols + col;
-      yield { at, row, col, value: valueAt(block, at) };
+      yield { at, row, col, value: valueAt(view, block.dtype, at) };
     }
   }
 }
@@ -30,8 +31,7 @@ export function shiftOf(block: Block, row: number): number {
   return block.shifts[row] ?? 0;
 }
 
-function valueAt({ words, dtype }: Block, at: number): number {
-  const view = viewOf(words);
+function valueAt(view: DataView, dtype: SourceDtype, at: number): number {
   switch (dtype) {
     case "F16":
       return halfToNumber(view.getUint16(at * 2, true));

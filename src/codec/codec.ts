@@ -37,7 +37,7 @@ export type Codec = {
   readonly name: string;
   /** Fills `shifts` with the smallest row shift of each row, or {@link shiftOutOfRange}. */
   scanRows(words: Uint8Array, dtype: SourceDtype, cols: number, shifts: Uint8Array): Promise<RowScan>;
-  /** Counts losses under given shifts (0..15). */
+  /** Counts losses of finite words under given shifts (0..15). */
   countLosses(words: Uint8Array, dtype: SourceDtype, cols: number, shifts: Uint8Array): Promise<Losses>;
   /** Writes one byte a word to each plane: decompose(half(w * 2^-s)). Every word must be eligible under its shift. */
   splitRows(

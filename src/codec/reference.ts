@@ -74,9 +74,10 @@ export function roundToBf16(value: number): number {
   return (isNegative(value) ? 0x8000 : 0) | roundToMagnitude(bfloat16, Math.abs(value));
 }
 
+const bits = new DataView(new ArrayBuffer(4));
+
 /** A bfloat16 word is the upper half of a binary32 word. */
 export function bf16ToNumber(word: number): number {
-  const bits = new DataView(new ArrayBuffer(4));
   bits.setUint16(0, word);
   return bits.getFloat32(0);
 }

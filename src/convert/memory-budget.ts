@@ -9,7 +9,7 @@ const largestBlock = 4 * MiB;
 const smallestBlock = MiB / 4;
 
 // Node itself, its code and the headers of a model of usual size; measured, see `npm run bench:convert`.
-export const processBytes = 96 * MiB;
+const processBytes = 96 * MiB;
 
 /** `--max-memory` when it is not given. */
 export const defaultMaxMemory = 256 * MiB;

@@ -7,7 +7,7 @@ import { isEmbeddingOrHead, isFusedExperts, isLinearName, isMatrixWeight } from 
 import { compilePatterns } from "./patterns.ts";
 
 /** Why a tensor stays 16-bit, in the order in which FORMAT.md §5 tries them. */
-export const reasons = [
+const reasons = [
   "unsupported_rank",
   "not_linear",
   "excluded",
@@ -96,7 +96,7 @@ export function headerRules(tensors: readonly NamedTensor[], options: PlanOption
 }
 
 /** The tensor's dtype if the options allow it to be split. */
-export function splittableDtype(tensor: NamedTensor, options: PlanOptions): SourceDtype | undefined {
+function splittableDtype(tensor: NamedTensor, options: PlanOptions): SourceDtype | undefined {
   if (tensor.dtype === "F16" || tensor.dtype === "BF16") return tensor.dtype;
   return tensor.dtype === "F32" && options.allowLossy ? "F32" : undefined;
 }

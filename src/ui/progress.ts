@@ -1,6 +1,6 @@
 import type { MultiBar, SingleBar } from "cli-progress";
 import type { Listener, Phase, RunEvent } from "../convert/events.ts";
-import { formatBytes } from "../report/format.ts";
+import { formatBytes, printable } from "../report/format.ts";
 
 /** `auto`: bars on a terminal, plain lines elsewhere. */
 export type ProgressMode = "auto" | "tty" | "plain" | "none";
@@ -13,8 +13,8 @@ export async function createProgress(mode: ProgressMode, quiet: boolean): Promis
   const warn = (message: string): void => void process.stderr.write(`Warning: ${message}\n`);
   const redraws = process.stderr.isTTY && process.env.TERM !== "dumb" && !process.env.CI;
   if (mode === "tty" || (mode === "auto" && !quiet && redraws)) return bars();
-  const lines = mode === "plain" || (mode === "auto" && !quiet);
-  return plainLines(lines, warn);
+  if (mode === "plain") return plainLines(warn, 0);
+  return plainLines(warn, mode === "auto" && !quiet ? secondsBeforeLines : Number.POSITIVE_INFINITY);
 }
 
 const verbs: Readonly<Record<Phase, string>> = {
@@ -49,9 +49,9 @@ async function bars(): Promise<Progress> {
   const handle = (event: RunEvent): void => {
     if (event.type === "total") {
       total?.remove();
-      total = new Bar(all, "total", event.bytes);
+      total = new Bar(all, "total".padEnd(labelWidth), event.bytes);
     } else if (event.type === "begin") {
-      files.set(event.file, new Bar(all, `${verbs[event.phase]} ${event.file}`, event.bytes));
+      files.set(event.file, new Bar(all, labelOf(verbs[event.phase], event.file), event.bytes));
     } else if (event.type === "bytes") {
       files.get(event.file)?.add(event.bytes);
       total?.add(event.bytes);
@@ -65,7 +65,15 @@ async function bars(): Promise<Progress> {
   return { listener: handle, close: () => all.stop() };
 }
 
-const labelWidth = 34;
+const labelWidth = 46;
+
+/** `scanning model-00001-of-00004.safetensors`; of a name too long its end is shown, which tells shards apart. */
+function labelOf(verb: string, file: string): string {
+  const name = printable(file);
+  const room = labelWidth - verb.length - 1;
+  const shown = name.length > room ? `…${name.slice(1 - room)}` : name;
+  return `${verb} ${shown}`.padEnd(labelWidth);
+}
 
 /** One bar with its rate. */
 class Bar {
@@ -78,8 +86,7 @@ class Bar {
   constructor(all: MultiBar, label: string, size: number) {
     this.#all = all;
     this.#size = size;
-    const shown = label.length > labelWidth ? `…${label.slice(1 - labelWidth)}` : label.padEnd(labelWidth);
-    this.#bar = all.create(Math.max(1, size), 0, { label: shown, ...this.#numbers() });
+    this.#bar = all.create(Math.max(1, size), 0, { label, ...this.#numbers() });
   }
 
   add(bytes: number): void {
@@ -98,8 +105,11 @@ class Bar {
   }
 }
 
-/** A line at each quarter of the whole, and one when it is done. */
-function plainLines(lines: boolean, warn: (message: string) => void): Progress {
+// Without being asked: a run that is over in a moment needs no lines on its way.
+const secondsBeforeLines = 2;
+
+/** A line at each quarter of the whole, once the run has taken `quietSeconds`. */
+function plainLines(warn: (message: string) => void, quietSeconds: number): Progress {
   const started = performance.now();
   let total = 0;
   let done = 0;
@@ -110,12 +120,13 @@ function plainLines(lines: boolean, warn: (message: string) => void): Progress {
     if (event.type !== "bytes") return;
     done += event.bytes;
     const reached = total === 0 ? 0 : Math.min(4, Math.floor((4 * done) / total));
-    if (!lines || reached === quarter) return;
+    if (reached === quarter) return;
     quarter = reached;
     const seconds = (performance.now() - started) / 1000;
+    if (seconds < quietSeconds) return;
     const rate = `${formatBytes(done / seconds)}/s`;
     process.stderr.write(
-      `${25 * quarter}% | ${formatBytes(done)} of ${formatBytes(total)} | ${rate} | ${verbs[event.phase]} ${event.file}\n`,
+      `${25 * quarter}% | ${formatBytes(done)} of ${formatBytes(total)} | ${rate} | ${verbs[event.phase]} ${printable(event.file)}\n`,
     );
   };
   return { listener: handle, close: () => undefined };
