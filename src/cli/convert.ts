@@ -52,7 +52,7 @@ export function addConvert(
 const examples = `
 Examples:
   nestedfp convert Llama-3.1-8B -o Llama-3.1-8B-nested
-  nestedfp convert model.safetensors -o out --dry-run
+  nestedfp convert src/model.safetensors -o out --dry-run
   nestedfp convert src -o out --exclude 'model.layers.0.*' --report out.json`;
 
 async function convertCommand(source: string, flags: ConvertFlags): Promise<Finished> {

@@ -1,5 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { NestedFpError } from "../errors.ts";
+import { printable } from "../report/format.ts";
+import { outputError, systemCode } from "../safetensors/system-error.ts";
 import { addConvert } from "./convert.ts";
 import { addExport } from "./export.ts";
 import { addInspect } from "./inspect.ts";
@@ -12,7 +14,8 @@ import { addVerify } from "./verify.ts";
 const program = new Command("nestedfp")
   .description("FP8 and FP16 of one LLM in the memory of one: NestedFP checkpoints (arXiv 2506.02024)")
   .version(readTool().version)
-  .showHelpAfterError("(nestedfp --help or nestedfp COMMAND --help lists what there is)")
+  .showHelpAfterError("Hint: nestedfp --help and nestedfp COMMAND --help list what there is")
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error:/, "Error:")) })
   .addHelpText(
     "after",
     "\nExit codes: 0 ok; 1 a check failed; 2 usage; 3 this machine cannot; 4 bad input; 5 network; 70 internal; 130/143 interrupted",
@@ -20,6 +23,13 @@ const program = new Command("nestedfp")
 
 for (const add of [addConvert, addVerify, addRestore, addInspect, addExport]) add(program, finish);
 for (const command of [program, ...program.commands]) command.exitOverride();
+
+process.stdout.on("error", (error) => {
+  // A reader that has seen enough, as `head`, is no failure; a full disk is.
+  if (systemCode(error) !== "EPIPE") process.exitCode = report(outputError(error, "standard output"));
+});
+// Nobody is left to be told.
+process.stderr.on("error", () => undefined);
 
 try {
   await program.parseAsync();
@@ -39,13 +49,13 @@ function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   const verbose = process.argv.includes("--verbose");
   if (error instanceof NestedFpError) {
-    process.stderr.write(`Error: ${error.message}\n`);
+    process.stderr.write(`Error: ${printable(error.message)}\n`);
     if (error.hint !== undefined) process.stderr.write(`Hint: ${error.hint}\n`);
     if (verbose) process.stderr.write(`${error.stack}\n`);
     return error.exitCode;
   }
   const message = error instanceof Error ? error.message : String(error);
-  process.stderr.write(`Error: internal error: ${message}\n`);
+  process.stderr.write(`Error: internal error: ${printable(message)}\n`);
   process.stderr.write("Hint: this is a bug of nestedfp: please report it with the output of --verbose\n");
   if (verbose && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   return 70;

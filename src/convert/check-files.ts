@@ -117,7 +117,7 @@ export async function checkContents(
 async function checkManifestHash({ path }: ConvertedDirectory, settings: RunSettings): Promise<Problem[]> {
   const text = await readWholeFile(join(path, sumsName), 64 * 1024 * 1024).catch(() => undefined);
   if (text === undefined) return [];
-  const listed = parseSums(Buffer.from(text).toString()).find((sum) => sum.path === manifestName)?.sha256;
+  const listed = listedManifestHash(Buffer.from(text).toString());
   const { codec, signal, budget } = settings;
   const buffers = new BlockBuffers(budget.blockBytes);
   const { sha256 } = await hashFile(join(path, manifestName), {
@@ -130,6 +130,16 @@ async function checkManifestHash({ path }: ConvertedDirectory, settings: RunSett
   return [
     { file: manifestName, kind: "sha256", message: `has sha256 ${sha256}, ${sumsName} says ${listed}` },
   ];
+}
+
+/** What SHA256SUMS says of the manifest; that it cannot be read is `checkSums`' finding. */
+function listedManifestHash(sums: string): string | undefined {
+  try {
+    return parseSums(sums).find((sum) => sum.path === manifestName)?.sha256;
+  } catch (error) {
+    if (error instanceof FormatError) return undefined;
+    throw error;
+  }
 }
 
 /** Names the tensors of a damaged file by their checksums; the file as a whole when none of them is hit. */

@@ -17,7 +17,7 @@ const ownShards = /^(model-\d{5,}-of-\d{5,}\.safetensors|nestedfp\/lower-\d{5,}-
 const foreignWeights = /\.(safetensors|bin|index\.json|gguf|nfp)$|(^|\/)hf_quant_config\.json$/;
 
 /**
- * Makes room under `--force`: removes what an earlier conversion wrote, finished or not. Other files stay.
+ * Makes room for a conversion that begins: removes what an earlier conversion wrote, finished or not. Other files stay.
  *
  * @throws UsageError for weights that nestedfp did not write: they are nobody's to delete, and would be loaded.
  */
@@ -26,6 +26,8 @@ export async function clearPrevious(directory: OutputDirectory): Promise<void> {
   const listed = new Set(loadable);
   if (previous) {
     for (const { path } of previous.manifest.files) listed.add(path);
+    // In the root no checksum covers it, as hubs rewrite it: its copy tells that it came from the source.
+    if (listed.has("nestedfp/source/README.md")) listed.add("README.md");
     listed.add(sumsName).add(manifestName);
   }
   const present = await filesOf(directory.path);

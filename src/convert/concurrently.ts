@@ -15,16 +15,15 @@ export async function concurrently<T, R>(
   const queue = items.entries();
   let failure: { readonly error: unknown } | undefined;
   const runWorker = async (): Promise<void> => {
-    const work = hireWorker();
-    for (const [index, item] of queue) {
-      if (failure !== undefined) return;
-      try {
+    try {
+      const work = hireWorker();
+      for (const [index, item] of queue) {
         either.throwIfAborted();
         results[index] = await work(item, index, either);
-      } catch (error) {
-        failure ??= { error };
-        stop.abort(error);
       }
+    } catch (error) {
+      failure ??= { error };
+      stop.abort(error);
     }
   };
   await Promise.all(Array.from({ length: Math.min(limit, items.length) }, runWorker));

@@ -155,7 +155,11 @@ class Conversion {
     const plan = planScanned(tensors, scans, rules, this.#options.plan);
     refuseCollisions(tensors, plan);
     warnOfFusedExperts(tensors, plan, this.#settings.listener);
-    if (this.#options.existing === "force") await clearPrevious(this.#directory);
+    // Not only under --force: the run that is resumed may have been killed under it, before it came to this.
+    if (!this.#record.cleared) {
+      await clearPrevious(this.#directory);
+      await this.#record.keepCleared();
+    }
     const planned = plannedBytes(shards, plan);
     await refuseFullDisk(this.#directory.path, planned.upper + planned.lower - (await this.#bytesPlaced()));
 
@@ -198,6 +202,7 @@ class Conversion {
     if (
       earlier?.planSha256 === digest &&
       earlier.sourceSha256 === scan.sha256 &&
+      (earlier.verified || this.#options.verify === "none") &&
       (await this.#isPlaced(names, earlier))
     ) {
       const steps = this.#options.verify === "full" ? 3 : 1;
@@ -220,6 +225,7 @@ class Conversion {
         planSha256: digest,
         upper,
         lower,
+        verified: this.#options.verify === "full",
         checksums: Object.fromEntries(pair.checksums),
       };
       if (this.#options.verify === "full") {

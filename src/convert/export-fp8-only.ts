@@ -1,8 +1,8 @@
-import { copyFile, link, stat } from "node:fs/promises";
+import { copyFile, link, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { compareUtf8 } from "../safetensors/compare-utf8.ts";
 import { readWholeFile } from "../safetensors/reader.ts";
-import { outputError, systemCode } from "../safetensors/system-error.ts";
+import { inputError, outputError, systemCode } from "../safetensors/system-error.ts";
 import type { RunSettings } from "./analyse.ts";
 import type { ConvertedDirectory } from "./converted-directory.ts";
 import { step } from "./events.ts";
@@ -32,9 +32,9 @@ export async function exportFp8Only(
   const exported: ExportedFile[] = [];
   for (const name of names) {
     settings.signal.throwIfAborted();
-    const { size } = await stat(join(path, name));
+    const { from, size } = await resolveFile(join(path, name));
     await step(settings.listener, "copy", name, size, async (onBytes) => {
-      await linkOrCopy(join(path, name), directory, name);
+      await linkOrCopy(from, directory, name);
       onBytes(size);
     });
     exported.push({ path: name, size });
@@ -49,6 +49,16 @@ function last(name: string): number {
 async function present(root: string, names: readonly string[]): Promise<string[]> {
   const found = await Promise.all(names.map((name) => stat(join(root, name)).catch(() => undefined)));
   return names.filter((_, i) => found[i]?.isFile());
+}
+
+/** Where a file really is: a hard link to a symbolic one, as the HF cache has them, would lead nowhere. */
+async function resolveFile(path: string): Promise<{ readonly from: string; readonly size: number }> {
+  try {
+    const from = await realpath(path);
+    return { from, size: (await stat(from)).size };
+  } catch (error) {
+    throw inputError(error, path);
+  }
 }
 
 async function linkOrCopy(from: string, directory: OutputDirectory, name: string): Promise<void> {

@@ -184,7 +184,7 @@ async function inspectConverted(
       max_abs: tensor.max_abs,
       action: tensor.planes === null ? "keep" : "nest",
       ...(tensor.reason && { reason: tensor.reason }),
-      row_shift_max: tensor.max_shift,
+      row_shift_max: tensor.planes === null ? 0 : tensor.max_shift,
       sqnr_db: decibels(noiseOf.get(tensor.name)),
     })),
     split,

@@ -1,3 +1,4 @@
+import { sep } from "node:path";
 import { FormatError } from "../errors.ts";
 import type { Dtype } from "../safetensors/dtype.ts";
 import { isDtype } from "../safetensors/dtype.ts";
@@ -135,17 +136,21 @@ export function parseManifest(bytes: Uint8Array, label: string): Manifest {
     check.string(id.lower_codec, "encoding.lower_codec"),
     encoding.lower_codec,
   );
+  check.string(check.object(root.tool, "tool").version, "tool.version");
   const source = check.object(root.source, "source");
   check.nullableString(source.index, "source.index", plainName);
   for (const [i, file] of check.array(source.files, "source.files").entries())
     checkSourceFile(check, file, i);
   for (const [i, file] of check.array(source.omitted, "source.omitted").entries()) {
     const at = `source.omitted[${i}]`;
-    check.string(check.object(file, at).path, `${at}.path`);
+    const { path, reason } = check.object(file, at);
+    check.string(path, `${at}.path`);
+    check.string(reason, `${at}.reason`);
   }
   for (const [i, file] of check.array(root.files, "files").entries()) checkFile(check, file, i);
   for (const [i, tensor] of check.array(root.tensors, "tensors").entries()) checkTensor(check, tensor, i);
   if (typeof root.restorable !== "boolean") throw check.fail("restorable", "true or false", root.restorable);
+  checkSummary(check, check.object(root.summary, "summary"));
   return root as unknown as Manifest;
 }
 
@@ -177,11 +182,19 @@ function checkSourceFile(check: ShapeCheck, value: PlainJson, i: number): void {
   check.string(file.lower, `${at}.lower`, lowerName);
 }
 
+function checkSummary(check: ShapeCheck, summary: Members): void {
+  for (const key of ["split", "kept", "split_bytes", "kept_bytes"] as const)
+    check.count(summary[key], `summary.${key}`);
+  check.amount(summary.coverage, "summary.coverage");
+  for (const [reason, count] of Object.entries(check.object(summary.reasons, "summary.reasons")))
+    check.count(count, `summary.reasons.${reason}`);
+}
+
 function checkFile(check: ShapeCheck, value: PlainJson, i: number): void {
   const at = `files[${i}]`;
   const file = check.object(value, at);
-  check.string(file.path, `${at}.path`, listedPath);
-  check.string(file.role, `${at}.role`);
+  const role = check.string(file.role, `${at}.role`);
+  check.string(file.path, `${at}.path`, role === "source" ? sourceCopy : listedPath);
   check.count(file.size, `${at}.size`);
   check.string(file.sha256, `${at}.sha256`, sha256Text);
 }
@@ -199,6 +212,8 @@ function checkTensor(check: ShapeCheck, value: PlainJson, i: number): void {
   for (const offset of offsets) check.count(offset, `${at}.offsets`);
   for (const key of ["max_shift", "patches", "inexact", "underflow"] as const)
     check.count(tensor[key], `${at}.${key}`);
+  if (tensor.max_abs !== null) check.amount(tensor.max_abs, `${at}.max_abs`);
+  if (tensor.reason !== null) check.string(tensor.reason, `${at}.reason`);
   const checksums = check.object(tensor.crc32, `${at}.crc32`);
   const wanted = ["source"];
   if (tensor.planes !== null) {
@@ -215,10 +230,16 @@ type TextRule = { readonly pattern: RegExp; readonly what: string };
 const sha256Text: TextRule = { pattern: /^[0-9a-f]{64}$/, what: "64 hexadecimal digits" };
 const crc32Text: TextRule = { pattern: /^[0-9a-f]{8}$/, what: "8 hexadecimal digits" };
 // No manifest may lead out of its directory: these are joined to paths that are read and written.
-const plainName: TextRule = { pattern: /^(?!\.\.?$)[^/\\\0]{1,255}$/u, what: "a plain file name" };
+// A backslash is a letter of a name like any other, save where it separates folders.
+const fileName = String.raw`(?!\.\.?$)[^/${sep === "\\" ? "\\\\" : ""}\0]{1,255}`;
+const plainName: TextRule = { pattern: new RegExp(`^${fileName}$`, "u"), what: "a plain file name" };
 const listedPath: TextRule = {
-  pattern: /^(nestedfp\/(source\/)?)?(?!\.\.?$)[^/\\\0]{1,255}$/u,
+  pattern: new RegExp(`^(nestedfp/(source/)?)?${fileName}$`, "u"),
   what: "a path below the directory",
+};
+const sourceCopy: TextRule = {
+  pattern: new RegExp(`^nestedfp/source/${fileName}$`, "u"),
+  what: "a path below nestedfp/source",
 };
 const upperName: TextRule = {
   pattern: /^model-\d{5,}-of-\d{5,}\.safetensors$/,
@@ -270,5 +291,9 @@ class ShapeCheck {
   count(value: PlainJson | undefined, where: string): number {
     if (!Number.isSafeInteger(value) || (value as number) < 0) throw this.fail(where, "a count", value);
     return value as number;
+  }
+
+  amount(value: PlainJson | undefined, where: string): void {
+    if (typeof value !== "number" || !(value >= 0)) throw this.fail(where, "a number from 0", value);
   }
 }

@@ -1,5 +1,5 @@
 import type { FileHandle } from "node:fs/promises";
-import { lstat, mkdir, open, readdir, rename, rm, rmdir, stat, unlink } from "node:fs/promises";
+import { constants, lstat, mkdir, open, readdir, rename, rm, rmdir, stat, unlink } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { UsageError } from "../errors.ts";
 import { tryLock } from "../native/addon.ts";
@@ -44,6 +44,7 @@ export class OutputDirectory {
    */
   static async open(path: string, policy: ExistingPolicy): Promise<OutputDirectory> {
     await refuseNonEmpty(path, policy);
+    await refuseLinks(path);
     const foundWork = await isUnfinished(path);
     const created = await makeDirectories(join(resolve(path), workFolder));
     const lock = await acquireLock(path).catch(async (error) => {
@@ -156,15 +157,26 @@ async function refuseNonEmpty(path: string, policy: ExistingPolicy): Promise<voi
       : `${quote(path)} exists and is not empty (it holds ${quote(first)})`,
     {
       hint: unfinished
-        ? "--resume goes on with it, --force starts again"
+        ? "--force starts again; a conversion also goes on with --resume"
         : "choose another -o, or replace it with --force",
     },
   );
 }
 
+/** @throws UsageError when a folder that is written to is a link: it could lead anywhere. */
+async function refuseLinks(path: string): Promise<void> {
+  for (const folder of [join(path, workFolder), join(path, "nestedfp")]) {
+    if (!(await lstat(folder).catch(() => undefined))?.isSymbolicLink()) continue;
+    throw new UsageError(`${quote(folder)} is a symbolic link, and output is never written through one`, {
+      hint: "remove it or choose another -o",
+    });
+  }
+}
+
 async function acquireLock(path: string): Promise<FileHandle> {
   const lockPath = join(path, workFolder, "lock");
-  const handle = await wrap(lockPath, open(lockPath, "w"));
+  const flags = constants.O_WRONLY | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0);
+  const handle = await wrap(lockPath, open(lockPath, flags));
   const [held, onDisk] = await Promise.all([handle.stat(), stat(lockPath).catch(() => undefined)]);
   // A run that just finished may have removed the file between our open and our lock.
   if (tryLock(handle.fd) && held.ino === onDisk?.ino) return handle;
@@ -195,8 +207,19 @@ async function makeDirectories(path: string): Promise<string[]> {
   ) {
     missing.push(at);
   }
-  await wrap(path, mkdir(path, { recursive: true }));
+  try {
+    // One by one: Node's recursive mkdir reports ENOENT for a file system that is read-only.
+    for (const directory of missing.toReversed()) await mkdir(directory).catch(ignoreExisting);
+  } catch (error) {
+    await removeEmpty(missing);
+    throw outputError(error, path);
+  }
   return missing;
+}
+
+/** Another run may have made it meanwhile. */
+function ignoreExisting(error: unknown): void {
+  if (systemCode(error) !== "EEXIST") throw error;
 }
 
 async function removeEmpty(directories: readonly string[]): Promise<void> {

@@ -34,7 +34,8 @@ export class PatchReader {
     const index = lower.header.byName.get(names.patch_index);
     const value = lower.header.byName.get(names.patch_value);
     if (index === undefined && value === undefined) return undefined;
-    if (index?.shape.join() !== value?.shape.join() || value?.dtype !== "U16" || index?.shape.length !== 1) {
+    const isIndex = index?.shape.length === 1 && (index.dtype === "U32" || index.dtype === "U64");
+    if (!isIndex || value?.dtype !== "U16" || index.shape.join() !== value.shape.join()) {
       throw new FormatError(`${quote(lower.name)}: the patch list of ${quote(info.name)} is incomplete`, {
         hint: "the file is damaged: fetch it again",
       });

@@ -31,7 +31,7 @@ export function compilePatterns(
 }
 
 function compileOne(flag: string, pattern: string): NameMatcher {
-  const test = pattern.startsWith("re:") ? regularExpression(flag, pattern) : glob(pattern);
+  const test = pattern.startsWith("re:") ? regularExpression(flag, pattern) : glob(flag, pattern);
   return (name) => {
     const module = moduleOf(name);
     return test(name) || (module !== undefined && test(module));
@@ -52,6 +52,12 @@ function regularExpression(flag: string, pattern: string): (text: string) => boo
   }
 }
 
-function glob(pattern: string): (text: string) => boolean {
-  return picomatch(pattern, { dot: true, nonegate: true });
+function glob(flag: string, pattern: string): (text: string) => boolean {
+  try {
+    return picomatch(pattern, { dot: true, nonegate: true });
+  } catch (cause) {
+    throw new UsageError(`${flag} ${JSON.stringify(pattern)} is not a glob: ${(cause as Error).message}.`, {
+      cause,
+    });
+  }
 }

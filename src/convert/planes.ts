@@ -54,6 +54,7 @@ export class PlaneReader {
     const dtype = floatDtype(info);
     if (dtype === undefined || upper.dtype !== "F8_E4M3")
       throw contradiction(pair, info, `is ${upper.dtype}`);
+    if (lower.dtype !== "U8") throw contradiction(pair, info, `has a lower plane of ${lower.dtype}`);
     for (const plane of [upper, lower]) {
       if (plane.shape.join() !== info.shape.join()) {
         throw contradiction(pair, info, `has a plane of shape [${plane.shape}], not [${info.shape}]`);

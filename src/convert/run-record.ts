@@ -16,6 +16,8 @@ export type PairRecord = {
   readonly planSha256: string;
   readonly upper: WrittenFile;
   readonly lower: WrittenFile;
+  /** Whether it was read back before it got its names. */
+  readonly verified: boolean;
   readonly checksums: Readonly<Record<string, PlaneChecksums>>;
 };
 
@@ -32,9 +34,15 @@ type SourceIdentity = { readonly file: string; readonly size: number };
  */
 export class RunRecord {
   readonly #directory: OutputDirectory;
+  #cleared = false;
 
   constructor(directory: OutputDirectory) {
     this.#directory = directory;
+  }
+
+  /** Whether what an earlier conversion left under final names is removed. */
+  get cleared(): boolean {
+    return this.#cleared;
   }
 
   /** @throws UsageError when an earlier run here had another source, other options or another version. */
@@ -45,8 +53,18 @@ export class RunRecord {
       source: shards.map((shard) => ({ file: shard.name, size: shard.size })),
     };
     const earlier = (await this.#read("run.json")) as Identity | undefined;
-    if (earlier === undefined) return this.#directory.writeRecord("run.json", identity);
+    if (earlier === undefined) {
+      // What records there are belong to a run that nothing is known of.
+      await this.#directory.removeRecords();
+      return this.#directory.writeRecord("run.json", identity);
+    }
     refuseOther(this.#directory.path, earlier, identity);
+    this.#cleared = (await this.#read("cleared.json")) === true;
+  }
+
+  async keepCleared(): Promise<void> {
+    await this.#directory.writeRecord("cleared.json", true);
+    this.#cleared = true;
   }
 
   async scanOf(shard: Shard, index: number): Promise<ShardScan | undefined> {

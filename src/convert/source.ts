@@ -36,6 +36,11 @@ export async function openSource(path: string): Promise<Source> {
   try {
     const root = await listSourceRoot(checkpoint);
     const tensors = checkpoint.shards.flatMap((shard) => shard.header.tensors);
+    if (tensors.length === 0) {
+      throw new FormatError(`${quote(path)} holds no tensors`, {
+        hint: "name the file or directory that holds the weights",
+      });
+    }
     const config = await readConfig(checkpoint.root, path);
     const names = [...root.files, ...root.omitted.map((omitted) => omitted.path)];
     refuseQuantised(quote(path), config.members, names, tensors);

@@ -119,7 +119,9 @@ export function restoreReport(result: RestoreResult): string {
   const bytes = result.files.reduce((sum, file) => sum + file.size, 0);
   return [
     ...result.files.map((file) => `${file.sha256}  ${printable(file.path)}`),
-    ...result.omitted.map(({ path, reason }) => `not in the conversion: ${printable(path)} (${reason})`),
+    ...result.omitted.map(
+      ({ path, reason }) => `not in the conversion: ${printable(path)} (${printable(reason)})`,
+    ),
     `${printable(result.output)}: ${result.files.length} files, ${formatBytes(bytes)}, each with the sha256 of the source (${formatSeconds(result.seconds)})`,
   ].join("\n");
 }

@@ -10,7 +10,9 @@ export function textTable<Row>(columns: readonly Column<Row>[], rows: readonly R
     columns.map((column) => column.title),
     ...rows.map((row) => columns.map((column) => column.value(row))),
   ];
-  const widths = columns.map((_, i) => Math.max(...cells.map((line) => [...(line[i] ?? "")].length)));
+  const widths = columns.map((_, i) =>
+    cells.reduce((width, line) => Math.max(width, [...(line[i] ?? "")].length), 0),
+  );
   return cells
     .map((line) =>
       line
@@ -27,7 +29,7 @@ export function textTable<Row>(columns: readonly Column<Row>[], rows: readonly R
 /** The same rows as a Markdown table. */
 export function markdownTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
   const line = (cells: readonly string[]): string =>
-    `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+    `| ${cells.map((cell) => cell.replace(/[\\|]/g, "\\$&")).join(" | ")} |`;
   return [
     line(columns.map((column) => column.title)),
     line(columns.map((column) => (column.align === "right" ? "---:" : "---"))),

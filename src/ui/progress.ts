@@ -10,7 +10,9 @@ export type Progress = { readonly listener: Listener; close(): void };
 
 /** Chooses how to draw. Bars need a terminal that redraws; CI logs and pipes get sparse lines. */
 export async function createProgress(mode: ProgressMode, quiet: boolean): Promise<Progress> {
-  const warn = (message: string): void => void process.stderr.write(`Warning: ${message}\n`);
+  const warn = (message: string): void => {
+    if (!quiet) process.stderr.write(`Warning: ${message}\n`);
+  };
   const redraws = process.stderr.isTTY && process.env.TERM !== "dumb" && !process.env.CI;
   if (mode === "tty" || (mode === "auto" && !quiet && redraws)) return bars();
   if (mode === "plain") return plainLines(warn, 0);

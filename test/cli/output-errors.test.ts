@@ -1,0 +1,144 @@
+import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
+import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import { after, before, describe, test } from "node:test";
+import { treeOf, writeModel } from "../convert/checkpoints.ts";
+import { scratchDirectory, sharedScratch } from "../convert/scratch.ts";
+import { assertOk, assertRefused, nestedfp } from "./run.ts";
+
+const scratch = sharedScratch();
+const source = join(scratch.path, "source");
+const converted = join(scratch.path, "converted");
+
+after(scratch.remove);
+before(async () => {
+  writeModel(source, { width: 64 });
+  // Not among the bytes that a run asks for before it begins: these are of the shards.
+  writeFileSync(join(source, "vocab.txt"), Buffer.alloc(2 ** 20, "word\n"));
+  assertOk(await nestedfp(["convert", source, "-o", converted]));
+});
+
+const canMount = mountsTmpfs();
+
+/** Whether this process may mount, which takes root and a system that lets it. */
+function mountsTmpfs(): boolean {
+  if (process.platform !== "linux" || process.getuid?.() !== 0) return false;
+  return spawnSync("unshare", ["--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).status === 0;
+}
+
+/** Mounts a file system of `bytes`, until the test ends. */
+async function smallDisk(t: TestContext, bytes: number, ...options: readonly string[]): Promise<string> {
+  let path: string | undefined;
+  // Before the hook that removes the directory, as hooks run in order.
+  t.after(() => path && execFileSync("umount", [path]));
+  path = await scratchDirectory(t);
+  execFileSync("mount", ["-t", "tmpfs", "-o", [`size=${bytes}`, ...options].join(), "tmpfs", path]);
+  return path;
+}
+
+const commands: readonly (readonly [name: string, args: readonly string[]])[] = [
+  ["convert", ["convert", source]],
+  ["restore", ["restore", converted]],
+  ["export", ["export", converted, "--to", "fp16"]],
+];
+
+const noMount = !canMount && "skipped: no permission to mount a small file system";
+
+describe("a disk that is full gives 3:", { skip: noMount }, () => {
+  for (const [name, args] of commands.slice(0, 2)) {
+    test(`${name} that cannot fit writes nothing`, async (t) => {
+      const disk = await smallDisk(t, 128 * 1024);
+      const run = await nestedfp([...args, "-o", join(disk, "out"), "--json"]);
+      assertRefused(run, 3, /"[^"]*out" needs \d+ bytes, and its file system has \d+ free/);
+      assert.deepEqual(readdirSync(disk), []);
+    });
+  }
+
+  test("convert that runs out of space half way can be resumed", async (t) => {
+    const shards = execFileSync("du", ["-cb", ...shardFiles()], { encoding: "utf8" });
+    const disk = await smallDisk(t, Number(/(\d+)\ttotal/.exec(shards)?.[1]) + 512 * 1024);
+    const out = join(disk, "out");
+    const run = await nestedfp(["convert", source, "-o", out]);
+    assertRefused(run, 3, /cannot be written: no space left on device \(ENOSPC\)/);
+    for (const [path, hash] of Object.entries(treeOf(out))) {
+      if (!path.startsWith(".nestedfp/")) assert.equal(hash, treeOf(converted)[path], path);
+    }
+    assert.ok(!readdirSync(join(out, ".nestedfp")).some((name) => name.endsWith(".tmp")));
+    execFileSync("mount", ["-o", "remount,size=64m", disk]);
+    assertOk(await nestedfp(["convert", source, "-o", out, "--resume"]));
+    assert.deepEqual(treeOf(out), treeOf(converted));
+  });
+});
+
+function shardFiles(): string[] {
+  return Object.keys(treeOf(converted))
+    .filter((path) => /\.(safetensors|nfp)$/.test(path))
+    .map((path) => join(converted, path));
+}
+
+describe("a limit on the size of files gives 3:", { skip: process.platform === "win32" }, () => {
+  for (const [name, args] of commands) {
+    test(name, async (t) => {
+      const out = join(await scratchDirectory(t), "out");
+      // Blocks of 512 bytes (dash) or of 1024 (bash).
+      const run = await nestedfp([...args, "-o", out], { shell: 'ulimit -f 64; exec "$@"' });
+      assertRefused(run, 3, /cannot be written: file too large \(EFBIG\)/);
+      assert.ok(!existsSync(out) || !Object.keys(treeOf(out)).some((path) => path.endsWith(".tmp")));
+    });
+  }
+});
+
+describe("a target that must not be written gives 3:", { concurrency: 2 }, () => {
+  for (const [name, args] of commands) {
+    test(`a read-only file system, ${name}`, { skip: noMount }, async (t) => {
+      const disk = await smallDisk(t, 2 ** 24, "ro");
+      const run = await nestedfp([...args, "-o", join(disk, "out"), "--json"]);
+      assertRefused(run, 3, /cannot be written: read-only file system \(EROFS\)/);
+    });
+
+    const isRoot = process.getuid?.() === 0;
+    test(`a directory without permission, ${name}`, {
+      skip: isRoot && "skipped: root may write everywhere",
+    }, async (t) => {
+      const parent = join(await scratchDirectory(t), "parent");
+      mkdirSync(parent);
+      chmodSync(parent, 0o555);
+      const run = await nestedfp([...args, "-o", join(parent, "out"), "--json"]);
+      chmodSync(parent, 0o755);
+      assertRefused(run, 3, /cannot be written: permission denied \(EACCES\)/);
+      assert.deepEqual(readdirSync(parent), []);
+    });
+  }
+
+  test("a folder below a file", async (t) => {
+    const file = join(await scratchDirectory(t), "file");
+    writeFileSync(file, "");
+    const run = await nestedfp(["convert", source, "-o", join(file, "out")]);
+    assertRefused(run, 3, /cannot be written: not a directory \(ENOTDIR\)/);
+  });
+
+  test("a report into a folder that does not exist", async () => {
+    const run = await nestedfp([
+      "verify",
+      converted,
+      "-o",
+      join(scratch.path, "nowhere/report.json"),
+      "--json",
+    ]);
+    assertRefused(run, 3, /report\.json.* cannot be written: no such file or directory/);
+  });
+});
+
+describe("standard output", { skip: process.platform !== "linux" }, () => {
+  test("that is full gives 3 and no stack", async () => {
+    const run = await nestedfp(["inspect", converted], { shell: '"$@" > /dev/full' });
+    assertRefused(run, 3, /"standard output" cannot be written: no space left on device/);
+  });
+
+  test("that nobody reads to its end is no error", async () => {
+    const run = await nestedfp(["inspect", converted, "--json"], { shell: '"$@" | true' });
+    assert.deepEqual([run.code, run.stderr], [0, ""]);
+  });
+});
