@@ -99,9 +99,11 @@ export async function checkContents(
     const buffers = new BlockBuffers(budget.blockBytes);
     return async (file, _, signal) => {
       const context = (onBytes: (bytes: number) => void): RunContext => ({ codec, buffers, signal, onBytes });
-      const { sha256 } = await step(listener, "hash", file.path, file.size, (onBytes) =>
-        hashFile(join(path, file.path), context(onBytes)),
+      const hashed = await step(listener, "hash", file.path, file.size, (onBytes) =>
+        hashFile(join(path, file.path), context(onBytes)).catch(unreadable(file.path)),
       );
+      if ("kind" in hashed) return [hashed];
+      const { sha256 } = hashed;
       if (sha256 === file.sha256) return [];
       return findDamage(
         directory,
@@ -112,6 +114,14 @@ export async function checkContents(
     };
   });
   return [...found.flat(), ...(await checkManifestHash(directory, settings))];
+}
+
+/** A listed file that cannot be read is a defect of the directory, not a wrong input. */
+function unreadable(file: string): (error: unknown) => Problem {
+  return (error) => {
+    if (error instanceof FormatError) return { file, kind: "missing", message: error.message };
+    throw error;
+  };
 }
 
 async function checkManifestHash({ path }: ConvertedDirectory, settings: RunSettings): Promise<Problem[]> {

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { sourceBytes } from "../codec/codec.ts";
-import { FormatError } from "../errors.ts";
+import { CheckError, FormatError } from "../errors.ts";
 import type { TensorInfo } from "../safetensors/header.ts";
 import { serializeHeader } from "../safetensors/header.ts";
 import { quote } from "../safetensors/quote.ts";
@@ -16,13 +16,14 @@ import type { ExportedFile } from "./export-fp8-only.ts";
 import { halfOfBf16Table } from "./half-of-bf16.ts";
 import { copyHashed } from "./hash-file.ts";
 import type { NamedTensor } from "./linear-names.ts";
-import type { SourceFile } from "./manifest.ts";
+import type { ManifestTensor, SourceFile } from "./manifest.ts";
+import { crcText } from "./manifest.ts";
 import type { OutputDirectory } from "./output-directory.ts";
 import type { Pair } from "./pair.ts";
 import { openPair } from "./pair.ts";
 import type { Piece } from "./pieces.ts";
 import { oneAhead, piecesOf, readAhead } from "./pieces.ts";
-import { keptTensor, PlaneReader } from "./planes.ts";
+import { keptTensor, PlaneReader, scaleBytes } from "./planes.ts";
 import type { RunContext } from "./run-context.ts";
 import { BlockBuffers } from "./run-context.ts";
 import { indexText } from "./weight-index.ts";
@@ -31,7 +32,7 @@ import { indexText } from "./weight-index.ts";
  * An ordinary FP16 checkpoint of what the planes hold: reconstructed words times 2^s, kept BF16 tensors rounded to
  * nearest even, everything else as it is. Patches are not applied: these are the weights that the kernels see.
  *
- * @throws FormatError when a kept BF16 value overflows binary16
+ * @throws FormatError when a kept BF16 value overflows binary16; CheckError when the directory is damaged
  */
 export async function exportFp16(
   converted: ConvertedDirectory,
@@ -40,11 +41,13 @@ export async function exportFp16(
 ): Promise<ExportedFile[]> {
   const { path, manifest } = converted;
   const { codec, budget, listener, signal } = settings;
+  const checksums = new Map(manifest.tensors.map((tensor) => [tensor.name, tensor.crc32]));
+  const expectedOf = (name: string): Expected => checksums.get(name) ?? { source: "" };
   const exported = await concurrently(manifest.source.files, budget.workers, signal, () => {
     const buffers = new BlockBuffers(budget.blockBytes);
     return (shard, _, stop) =>
       step(listener, "rebuild", shard.path, shard.size, (onBytes) =>
-        exportShard(path, shard, directory, { codec, buffers, signal: stop, onBytes }),
+        exportShard(path, shard, directory, expectedOf, { codec, buffers, signal: stop, onBytes }),
       );
   });
   const copied = await copyOthers(converted, directory, settings);
@@ -63,6 +66,7 @@ async function exportShard(
   root: string,
   shard: SourceFile,
   directory: OutputDirectory,
+  expectedOf: (name: string) => Expected,
   context: RunContext,
 ): Promise<ExportedFile> {
   const pair = await openPair(join(root, shard.upper), join(root, shard.lower), shard.size);
@@ -82,7 +86,9 @@ async function exportShard(
         const info = pair.source.byName.get(name);
         if (info === undefined) continue;
         const planes = readers.get(name);
-        await (planes ? writeSplit(writer, info, planes, context) : writeKept(writer, pair, info, context));
+        await (planes
+          ? writeSplit(writer, info, planes, expectedOf(name), context)
+          : writeKept(writer, pair, info, expectedOf(name), context));
       }
       const { size } = await writer.seal();
       await directory.place(shard.path, (final) => writer.commit(final));
@@ -100,8 +106,10 @@ async function writeSplit(
   writer: TensorFileWriter,
   info: TensorInfo,
   planes: PlaneReader,
+  expected: Expected,
   { codec, buffers, signal, onBytes }: RunContext,
 ): Promise<void> {
+  const crc = { upper: 0, lower: 0, scale: 0 };
   const prepare = async (
     piece: Piece,
     slot: 0 | 1,
@@ -109,28 +117,51 @@ async function writeSplit(
     const { upper, lower, shifts } = await planes.read(piece, buffers.slots[slot]);
     const half = buffers.slots[slot].source.subarray(0, 2 * upper.length);
     await codec.joinRows(upper, lower, "F16", piece.cols, shifts, half);
+    crc.upper = await codec.crc32(upper, crc.upper);
+    crc.lower = await codec.crc32(lower, crc.lower);
+    // The later parts of a row too long for a block have its scale once more.
+    if (piece.column === 0) crc.scale = await codec.crc32(scaleBytes(shifts), crc.scale);
     return { piece, half };
   };
   for await (const { piece, half } of oneAhead(piecesOf(info, buffers.blockBytes), prepare, signal)) {
     await writer.writeTensor(info.name, (2 * piece.offset) / sourceBytes[planes.dtype], half);
     onBytes(piece.byteLength);
   }
+  for (const plane of ["upper", "lower", "scale"] as const)
+    refuseDamage(info.name, plane, expected[plane], crc[plane]);
+}
+
+type Expected = ManifestTensor["crc32"];
+
+/** @throws CheckError when what was read is not what the conversion wrote */
+function refuseDamage(tensor: string, what: string, expected: string | undefined, actual: number): void {
+  if (crcText(actual) === expected) return;
+  throw new CheckError(
+    `the ${what} bytes of tensor ${quote(tensor)} have CRC-32 ${crcText(actual)}, not ${expected}`,
+    {
+      hint: "the directory is damaged: `nestedfp verify DIR` names the file",
+    },
+  );
 }
 
 async function writeKept(
   writer: TensorFileWriter,
   pair: Pair,
   info: TensorInfo,
+  expected: Expected,
   context: RunContext,
 ): Promise<void> {
   const stored = keptTensor(pair, info);
+  let crc32 = 0;
   const halfOf = info.dtype === "BF16" ? halfOfBf16Table() : undefined;
   const pieces = piecesOf(stored, context.buffers.blockBytes);
   for await (const { piece, bytes } of readAhead(pair.upper, pieces, context)) {
+    crc32 = await context.codec.crc32(bytes, crc32);
     if (halfOf) roundInPlace(bytes, halfOf, pair.upper.name, info.name);
     await writer.writeTensor(info.name, piece.offset, bytes);
     context.onBytes(piece.byteLength);
   }
+  refuseDamage(info.name, "source", expected.source, crc32);
 }
 
 /** @throws FormatError for a finite BF16 value that becomes infinite */

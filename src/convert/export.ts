@@ -37,7 +37,7 @@ export async function exportDirectory(
     await directory.finish();
     return { output, to, files, seconds: (performance.now() - started) / 1000 };
   } catch (error) {
-    await directory.abandon(false);
+    await directory.undo();
     throw error;
   }
 }

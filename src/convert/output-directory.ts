@@ -27,13 +27,22 @@ export class OutputDirectory {
   readonly #created: readonly string[];
   /** Whether an unfinished run was found here. */
   readonly foundWork: boolean;
-  #placed = 0;
+  /** Names that this run gave. */
+  readonly #placed: string[] = [];
+  readonly #policy: ExistingPolicy;
 
-  private constructor(path: string, lock: FileHandle, created: readonly string[], foundWork: boolean) {
+  private constructor(
+    path: string,
+    lock: FileHandle,
+    created: readonly string[],
+    foundWork: boolean,
+    policy: ExistingPolicy,
+  ) {
     this.path = path;
     this.#lock = lock;
     this.#created = created;
     this.foundWork = foundWork;
+    this.#policy = policy;
   }
 
   /**
@@ -51,7 +60,7 @@ export class OutputDirectory {
       await removeEmpty(created);
       throw error;
     });
-    const directory = new OutputDirectory(path, lock, created, foundWork);
+    const directory = new OutputDirectory(path, lock, created, foundWork, policy);
     await directory.#removeTemporary();
     return directory;
   }
@@ -75,7 +84,7 @@ export class OutputDirectory {
     const final = this.finalPath(name);
     await wrap(final, mkdir(dirname(final), { recursive: true }));
     await commit(final);
-    this.#placed++;
+    this.#placed.push(name);
   }
 
   /** Renames a finished temporary file, e.g. a hard link. */
@@ -114,8 +123,24 @@ export class OutputDirectory {
    */
   async abandon(interrupted: boolean): Promise<void> {
     await this.#removeTemporary().catch(() => undefined);
-    if (!interrupted && this.#placed === 0 && !this.foundWork) {
+    if (!interrupted && this.#placed.length === 0 && !this.foundWork) {
       await rm(join(this.path, workFolder), { recursive: true, force: true }).catch(() => undefined);
+      await removeEmpty(this.#created);
+    }
+    await this.#lock.close();
+  }
+
+  /**
+   * As {@link abandon}, for a run that cannot be resumed: nothing that it placed stays either, unless files of
+   * other origin were here, which it may have replaced.
+   */
+  async undo(): Promise<void> {
+    await this.#removeTemporary().catch(() => undefined);
+    await rm(join(this.path, workFolder), { recursive: true, force: true }).catch(() => undefined);
+    if (this.#policy === "new") {
+      for (const name of this.#placed) await rm(this.finalPath(name), { force: true }).catch(() => undefined);
+      await rmdir(join(this.path, "nestedfp", "source")).catch(() => undefined);
+      await rmdir(join(this.path, "nestedfp")).catch(() => undefined);
       await removeEmpty(this.#created);
     }
     await this.#lock.close();

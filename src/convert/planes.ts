@@ -95,6 +95,14 @@ export function keptTensor(pair: Pair, info: TensorInfo): TensorInfo {
   return stored;
 }
 
+/** `weight_scale` of some rows as stored: FP32, 2^(s-8). */
+export function scaleBytes(shifts: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(4 * shifts.length);
+  const view = new DataView(bytes.buffer);
+  for (const [row, shift] of shifts.entries()) view.setFloat32(4 * row, 2 ** (shift - 8), true);
+  return bytes;
+}
+
 /** Row shifts from scales 2^(s-8). @throws FormatError for a scale that is no such power */
 async function readShifts(upper: Shard, scale: TensorInfo, piece: Piece): Promise<Uint8Array> {
   const raw = new Uint8Array(piece.rows * 4);

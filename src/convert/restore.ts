@@ -59,7 +59,7 @@ export async function restore(
     await copyFiles(converted, others, directory, settings);
     await directory.finish();
   } catch (error) {
-    await directory.abandon(false);
+    await directory.undo();
     throw error;
   }
   const files = [...manifest.source.files, ...others.map((file) => ({ ...file, path: file.target }))].map(

@@ -13,6 +13,7 @@ import { pairMetadata } from "./pair-metadata.ts";
 import type { Piece } from "./pieces.ts";
 import { oneAhead, piecesOf, readAhead } from "./pieces.ts";
 import type { ConversionPlan } from "./plan.ts";
+import { scaleBytes } from "./planes.ts";
 import type { RunContext } from "./run-context.ts";
 import type { ScannedTensor, ShardScan } from "./scan.ts";
 import { floatDtype } from "./scan.ts";
@@ -161,9 +162,7 @@ class ShardSplit {
     let crc32 = 0;
     for (let first = 0; first < rows; first += rowsPerBlock) {
       const count = Math.min(rowsPerBlock, rows - first);
-      const bytes = buffers.slots[0].source.subarray(0, count * 4);
-      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-      for (let i = 0; i < count; i++) view.setFloat32(4 * i, 2 ** ((shifts?.[first + i] ?? 0) - 8), true);
+      const bytes = scaleBytes(shifts?.subarray(first, first + count) ?? new Uint8Array(count));
       const [crc] = await Promise.all([
         codec.crc32(bytes, crc32),
         this.#upper.writeTensor(planeNames(info.name).scale, first * 4, bytes),
