@@ -1,7 +1,9 @@
 #include <napi.h>
 
 #include "codec/dispatch.h"
+#include "cpu/dispatch.h"
 #include "napi/codec_pool.h"
+#include "napi/cpu_device.h"
 #include "napi/file_lock.h"
 
 namespace {
@@ -16,10 +18,21 @@ Napi::Value implementations(const Napi::CallbackInfo& info) {
     return names;
 }
 
+/// The same for the CPU device.
+Napi::Value cpu_implementations(const Napi::CallbackInfo& info) {
+    Napi::Array names = Napi::Array::New(info.Env());
+    for (const nestedfp::cpu::Implementation* implementation : nestedfp::cpu::supported_implementations()) {
+        names.Set(names.Length(), Napi::String::New(info.Env(), implementation->name));
+    }
+    return names;
+}
+
 // The types of these are in src/native/binding.ts.
 Napi::Object export_all(Napi::Env env, Napi::Object exports) {
     exports["implementations"] = Napi::Function::New<implementations>(env, "implementations");
     exports["Pool"] = nestedfp::napi::CodecPool::define(env);
+    exports["cpuImplementations"] = Napi::Function::New<cpu_implementations>(env, "cpuImplementations");
+    exports["CpuDevice"] = nestedfp::napi::CpuDevice::define(env);
     exports["tryLock"] = Napi::Function::New<nestedfp::napi::try_lock>(env, "tryLock");
     return exports;
 }

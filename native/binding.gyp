@@ -45,9 +45,27 @@
       "link_settings": {"libraries": ["-ldl"]},
     },
     {
+      "target_name": "cpu",
+      "type": "static_library",
+      "sources": [
+        "cpu/attention.cc",
+        "cpu/avx2.cc",
+        "cpu/avx512.cc",
+        "cpu/dispatch.cc",
+        "cpu/linear.cc",
+        "cpu/quantise.cc",
+        "cpu/row_operations.cc",
+        "cpu/scalar.cc",
+        "cpu/scoring.cc",
+        "cpu/team.cc",
+      ],
+      "link_settings": {"libraries": ["-pthread"]},
+    },
+    {
       "target_name": "nestedfp",
       "dependencies": [
         "codec",
+        "cpu",
         "<!(node -p \"require('node-addon-api').targets\"):node_addon_api_except_all",
       ],
       "defines": [
@@ -61,6 +79,10 @@
         "napi/arguments.cc",
         "napi/block_arguments.cc",
         "napi/codec_pool.cc",
+        "napi/cpu_arguments.cc",
+        "napi/cpu_device.cc",
+        "napi/cpu_handles.cc",
+        "napi/cpu_memory.cc",
         "napi/file_lock.cc",
         "napi/promise_runner.cc",
         "napi/sha256_handle.cc",
@@ -74,6 +96,12 @@
       "type": "executable",
       "dependencies": ["codec"],
       "sources": ["bench/codec_bench.cc"],
+    },
+    {
+      "target_name": "gemm_bench",
+      "type": "executable",
+      "dependencies": ["cpu"],
+      "sources": ["bench/gemm_bench.cc", "bench/machine_limits.cc"],
     },
   ],
 }

@@ -14,12 +14,12 @@ std::string describe(const Napi::Value& value) {
     return "a value of another type";
 }
 
+}  // namespace
+
 Napi::TypeError type_error(const Napi::Value& value, const char* name, const char* expected) {
     return Napi::TypeError::New(value.Env(),
                                 std::string(name) + ": expected " + expected + ", got " + describe(value));
 }
-
-}  // namespace
 
 Bytes Arguments::bytes(size_t at, const char* name) {
     const Napi::Value value = info_[at];
@@ -57,6 +57,12 @@ std::string Arguments::string(size_t at, const char* name) {
     const Napi::Value value = info_[at];
     if (!value.IsString()) throw type_error(value, name, "a string");
     return value.As<Napi::String>().Utf8Value();
+}
+
+bool Arguments::boolean(size_t at, const char* name) {
+    const Napi::Value value = info_[at];
+    if (!value.IsBoolean()) throw type_error(value, name, "a boolean");
+    return value.As<Napi::Boolean>().Value();
 }
 
 codec::Dtype Arguments::dtype(size_t at) {

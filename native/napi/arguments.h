@@ -11,6 +11,9 @@
 
 namespace nestedfp::napi {
 
+/// "name: expected ..., got ...".
+Napi::TypeError type_error(const Napi::Value& value, const char* name, const char* expected);
+
 /// The memory of a Uint8Array; valid while its pin is held.
 struct Bytes {
     uint8_t* data;
@@ -29,13 +32,17 @@ class Arguments {
     /// An integer from `least` to `most` (at most 2^53 - 1).
     uint64_t integer(size_t at, const char* name, uint64_t least, uint64_t most);
     std::string string(size_t at, const char* name);
+    bool boolean(size_t at, const char* name);
+    bool is_undefined(size_t at) const { return info_[at].IsUndefined(); }
     codec::Dtype dtype(size_t at);
 
     Napi::Env env() const { return info_.Env(); }
     Pins take_pins() { return std::move(pins_); }
 
-   private:
+   protected:
     const Napi::CallbackInfo& info_;
+
+   private:
     Pins pins_;
 };
 

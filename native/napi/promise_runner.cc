@@ -60,6 +60,11 @@ Napi::Promise PromiseRunner::run(Napi::Env env, Pins pins, Work work, pool::Seri
     return task.deferred.Promise();
 }
 
+void PromiseRunner::post(Napi::Env env, pool::Job job) {
+    if (closing_) throw Napi::Error::New(env, "the pool is closed");
+    threads_.post(std::move(job));
+}
+
 void PromiseRunner::perform(Task& task) {
     try {
         task.outcome = task.work();

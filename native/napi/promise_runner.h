@@ -33,6 +33,11 @@ class PromiseRunner : public std::enable_shared_from_this<PromiseRunner> {
     /// Work of one `order` runs in the order of the calls. @throws Napi::Error after close().
     Napi::Promise run(Napi::Env env, Pins pins, Work work, pool::SerialQueue* order = nullptr);
 
+    /// Work without a promise, in turn with that of run(). It keeps no process alive, and close() may drop
+    /// it.
+    /// @throws Napi::Error after close().
+    void post(Napi::Env env, pool::Job job);
+
     std::shared_ptr<pool::SerialQueue> new_order() { return std::make_shared<pool::SerialQueue>(threads_); }
 
     /// No more work; the threads end as soon as the pending promises are settled.

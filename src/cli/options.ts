@@ -34,16 +34,16 @@ export function addCommonOptions(command: Command): Command {
 
 export function addWorkOptions(command: Command): Command {
   return command
-    .addOption(
-      new Option("--threads <n>", "threads of the codec")
-        .argParser(count)
-        .default(availableParallelism(), "all cores"),
-    )
-    .addOption(
-      new Option("--max-memory <size>", "memory to stay below, e.g. 256M or 1G")
-        .argParser(size)
-        .default(defaultMaxMemory, "256M"),
-    );
+    .addOption(threadsOption("threads of the codec"))
+    .addOption(memoryOption().default(defaultMaxMemory, "256M"));
+}
+
+export function threadsOption(what: string): Option {
+  return new Option("--threads <n>", what).argParser(count).default(availableParallelism(), "all cores");
+}
+
+export function memoryOption(): Option {
+  return new Option("--max-memory <size>", "memory to stay below, e.g. 256M or 1G").argParser(size);
 }
 
 export function addPlanOptions(command: Command): Command {

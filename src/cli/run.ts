@@ -47,26 +47,24 @@ export async function runWork(
     const { signal } = interrupt;
     const { listener } = progress;
     const outcome = await work({ codec, budget, signal, listener });
-    const environment = {
-      node: process.version,
-      platform: platform(),
-      arch: arch(),
-      cpu: cpus()[0]?.model ?? "unknown",
-      cores: availableParallelism(),
-      threads: options.threads,
-      codec: codec.name,
-    };
-    const document = {
-      schema: `nestedfp.${name}/1`,
-      tool: readTool(),
-      argv: process.argv.slice(2),
-      environment,
-      result: outcome.result,
-    };
+    const document = makeDocument(name, outcome.result, { threads: options.threads, codec: codec.name });
     return { document, report: outcome.report, exitCode: outcome.exitCode ?? 0 };
   } finally {
     progress.close();
     interrupt.release();
     codec.close();
   }
+}
+
+/** The envelope of a result (ARCHITECTURE.md). @param used what this command adds to the environment */
+export function makeDocument(name: string, result: unknown, used: object): Document {
+  const environment = {
+    node: process.version,
+    platform: platform(),
+    arch: arch(),
+    cpu: cpus()[0]?.model ?? "unknown",
+    cores: availableParallelism(),
+    ...used,
+  };
+  return { schema: `nestedfp.${name}/1`, tool: readTool(), argv: process.argv.slice(2), environment, result };
 }

@@ -5,7 +5,7 @@ import { maxRowShift, shiftOutOfRange } from "./codec.ts";
 export type Pair = { readonly upper: number; readonly lower: number };
 
 /** The limit of losslessness: at 1.875 the upper byte would round to E4M3's NaN. */
-export const maxAbsExclusive = 1.875;
+const maxAbsExclusive = 1.875;
 
 /** Whether the overlay can hold a binary16 word; NaN is not. */
 export function isEligible(word: number): boolean {

@@ -13,10 +13,14 @@ export async function createProgress(mode: ProgressMode, quiet: boolean): Promis
   const warn = (message: string): void => {
     if (!quiet) process.stderr.write(`Warning: ${message}\n`);
   };
-  const redraws = process.stderr.isTTY && process.env.TERM !== "dumb" && !process.env.CI;
-  if (mode === "tty" || (mode === "auto" && !quiet && redraws)) return bars();
+  if (mode === "tty" || (mode === "auto" && !quiet && redraws())) return bars();
   if (mode === "plain") return plainLines(warn, 0);
   return plainLines(warn, mode === "auto" && !quiet ? secondsBeforeLines : Number.POSITIVE_INFINITY);
+}
+
+/** Whether stderr is a terminal that can be redrawn; CI logs and pipes cannot. */
+export function redraws(): boolean {
+  return process.stderr.isTTY && process.env.TERM !== "dumb" && !process.env.CI;
 }
 
 const verbs: Readonly<Record<Phase, string>> = {

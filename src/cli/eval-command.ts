@@ -1,0 +1,209 @@
+import { createHash } from "node:crypto";
+import { freemem, homedir } from "node:os";
+import { basename, join, resolve } from "node:path";
+import { createCodec } from "../codec/create-codec.ts";
+import { createCpuDevice } from "../device/cpu.ts";
+import type { Precision } from "../device/device.ts";
+import { CheckError, FormatError, MachineError, UsageError } from "../errors.ts";
+import type { EvalResult, EvalTask } from "../eval/eval.ts";
+import { evaluate } from "../eval/eval.ts";
+import type { Gate } from "../eval/gate.ts";
+import { evaluateGate, parseGate } from "../eval/gate.ts";
+import { ResumeFile } from "../eval/resume-file.ts";
+import { layoutWindows, sequenceWindows } from "../eval/windows.ts";
+import { loadModel } from "../model/load.ts";
+import type { ModelFiles } from "../model/model-files.ts";
+import { openModel } from "../model/model-files.ts";
+import { parseTokenIds } from "../model/token-ids.ts";
+import { loadTokenizer } from "../model/tokenizer.ts";
+import { availablePrecisions } from "../model/weights.ts";
+import { evaluationColumns, evaluationReport, evaluationRows } from "../report/evaluation.ts";
+import { csvTable, markdownTable } from "../report/table.ts";
+import { quote } from "../safetensors/quote.ts";
+import { readWholeFile } from "../safetensors/reader.ts";
+import { createEvalProgress } from "../ui/eval-progress.ts";
+import type { EvalFlags } from "./eval.ts";
+import { interruptSignal } from "./interrupt.ts";
+import type { ReportFormats } from "./report-file.ts";
+import { commonFormats, refuseUnknownFormat, writeReport } from "./report-file.ts";
+import type { Finished } from "./run.ts";
+import { makeDocument } from "./run.ts";
+
+const largestText = 1024 ** 3;
+
+const formats: ReportFormats = {
+  ...commonFormats,
+  ".csv": ({ document }) =>
+    `${csvTable(evaluationColumns, evaluationRows(document.result as EvalResult))}\r\n`,
+  ".md": ({ document }) =>
+    `${markdownTable(evaluationColumns, evaluationRows(document.result as EvalResult))}\n`,
+};
+
+export async function evalCommand(path: string, flags: EvalFlags): Promise<Finished> {
+  const gates = flags.failIf.map(parseGate);
+  if (flags.output !== undefined) refuseUnknownFormat(flags.output, formats);
+  refuseOtherDevices(flags.device);
+  const files = await openModel(path);
+  try {
+    const finished = await run(path, files, flags, gates);
+    if (flags.output !== undefined) await writeReport(flags.output, finished, formats);
+    return finished;
+  } finally {
+    await files.close();
+  }
+}
+
+/** @throws MachineError for a GPU, UsageError for what is no device */
+function refuseOtherDevices(device: string): void {
+  if (device === "auto" || device === "cpu") return;
+  if (!/^cuda(:\d+)?$/.test(device)) {
+    throw new UsageError(`--device is ${quote(device)}, not auto, cpu, cuda or cuda:I`);
+  }
+  throw new MachineError(`--device ${device}: this version of nestedfp evaluates on the CPU only`, {
+    hint: "leave --device out, or give --device cpu",
+  });
+}
+
+async function run(
+  path: string,
+  files: ModelFiles,
+  flags: EvalFlags,
+  gates: readonly Gate[],
+): Promise<Finished> {
+  const { task, warnings } = await makeTask(files, flags);
+  for (const warning of warnings) if (!flags.quiet) process.stderr.write(`Warning: ${warning}\n`);
+  const precisions = flags.precision ?? availablePrecisions(files);
+  const { activations, perToken, ropeFrequencies } = flags;
+  const codec = createCodec({ threads: flags.threads });
+  const device = createCpuDevice({ threads: flags.threads });
+  const interrupt = interruptSignal();
+  const mode = flags.json && flags.progress === "auto" ? "none" : flags.progress;
+  const progress = await createEvalProgress(mode, flags.quiet, basename(resolve(path)));
+  try {
+    const model = await loadModel(
+      files,
+      device,
+      codec,
+      precisions,
+      flags.maxMemory ?? Math.floor(0.75 * freemem()),
+    );
+    const settings = {
+      precisions,
+      activations,
+      perToken,
+      ropeFrequencies,
+      signal: interrupt.signal,
+      onEvent: progress.onEvent,
+    };
+    const identity = identityOf(files, task, precisions, flags);
+    const resume = await ResumeFile.open(
+      join(cacheDirectory(), "eval", `${identity}.jsonl`),
+      identity,
+      flags.resume,
+    );
+    let result: EvalResult;
+    try {
+      result = await evaluate(model, task, settings, resume);
+    } catch (error) {
+      await resume.file.close(error instanceof FormatError || error instanceof CheckError);
+      throw error;
+    }
+    await resume.file.close(true);
+    const failed = gates.map((gate) => evaluateGate(gate, result.precisions)).filter((gate) => gate.failed);
+    const report = [evaluationReport(result), ...failed.map(({ message }) => `gate failed: ${message}`)].join(
+      "\n",
+    );
+    const document = makeDocument("eval", result, { threads: flags.threads, device: device.name });
+    return { document, report, exitCode: failed.length > 0 ? 1 : 0 };
+  } finally {
+    progress.close();
+    interrupt.release();
+    device.close();
+    codec.close();
+  }
+}
+
+async function makeTask(
+  files: ModelFiles,
+  flags: EvalFlags,
+): Promise<{ readonly task: EvalTask; readonly warnings: readonly string[] }> {
+  const { spec, root } = files;
+  if (flags.tokenIds !== undefined) {
+    const bytes = await readWholeFile(flags.tokenIds, largestText);
+    const windows = sequenceWindows(parseTokenIds(bytes, spec, basename(flags.tokenIds)));
+    const ctx = Math.max(...windows.map(({ ids }) => ids.length));
+    const kept = windows.slice(0, flags.limit);
+    return { task: { method: "token-ids", ctx, windows: kept, textSha256: sha256(bytes) }, warnings: [] };
+  }
+  if (flags.text === undefined) {
+    throw new UsageError("eval needs --text FILE", { hint: "or --token-ids FILE with ids of your own" });
+  }
+  const bytes = Buffer.concat(await Promise.all(flags.text.map((file) => readWholeFile(file, largestText))));
+  const tokenizer = await loadTokenizer(root);
+  const ids = tokenizer.encode(decodeText(bytes, flags.text));
+  refuseForeignIds(ids, spec.vocabSize);
+  const { method, ctx, stride, limit } = flags;
+  const layout = layoutWindows(ids, method, {
+    ctx,
+    stride,
+    limit,
+    modelMax: spec.maxPositions,
+    addsBos: tokenizer.addsBos,
+    bosId: tokenizer.bosId,
+  });
+  const { windows, warnings } = layout;
+  return { task: { method, ctx: layout.ctx, windows, textSha256: sha256(bytes) }, warnings };
+}
+
+/** @throws FormatError for bytes that are not UTF-8 */
+function decodeText(bytes: Uint8Array, names: readonly string[]): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (cause) {
+    throw new FormatError(`${names.map(quote).join(", ")} is not UTF-8 text`, {
+      hint: "convert it, e.g. with iconv -t utf-8",
+      cause,
+    });
+  }
+}
+
+/** @throws FormatError when tokenizer and model do not belong together */
+function refuseForeignIds(ids: Int32Array, vocabSize: number): void {
+  const id = ids.find((value) => value >= vocabSize);
+  if (id === undefined) return;
+  throw new FormatError(`the tokenizer gives id ${id}, and the model's vocabulary has ${vocabSize}`, {
+    hint: "tokenizer.json does not belong to this model",
+  });
+}
+
+/** What must be the same for the windows of an interrupted run to be of use. */
+function identityOf(
+  files: ModelFiles,
+  { method, ctx, windows, textSha256 }: EvalTask,
+  precisions: readonly Precision[],
+  { activations, perToken, stride, ropeFrequencies }: EvalFlags,
+): string {
+  const parts = [
+    resolve(files.root),
+    files.fingerprint,
+    method,
+    ctx,
+    stride,
+    windows.length,
+    textSha256,
+    precisions,
+    activations,
+    perToken,
+    ropeFrequencies,
+  ];
+  return sha256(Buffer.from(JSON.stringify(parts)));
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** The user's cache directory for nestedfp (XDG base directories). */
+function cacheDirectory(): string {
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "nestedfp");
+}

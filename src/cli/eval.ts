@@ -1,0 +1,116 @@
+import type { Command } from "commander";
+import { InvalidArgumentError, Option } from "commander";
+import type { ActivationFormat, Precision } from "../device/device.ts";
+import type { Method } from "../eval/windows.ts";
+import type { RopeFrequencies } from "../model/rope.ts";
+import type { CommonOptions } from "./options.ts";
+import { addCommonOptions, memoryOption, threadsOption } from "./options.ts";
+import type { Finished } from "./run.ts";
+
+export type EvalFlags = CommonOptions & {
+  readonly text?: readonly string[];
+  readonly tokenIds?: string;
+  readonly precision?: readonly Precision[];
+  readonly activations: ActivationFormat;
+  readonly ropeFrequencies: RopeFrequencies;
+  readonly method: Method;
+  readonly ctx?: number;
+  readonly stride?: number;
+  readonly limit?: number;
+  readonly device: string;
+  readonly threads: number;
+  readonly maxMemory?: number;
+  readonly perToken: boolean;
+  readonly resume: boolean;
+  readonly failIf: readonly string[];
+  readonly output?: string;
+};
+
+export function addEval(
+  program: Command,
+  finish: (finished: Finished, options: CommonOptions) => void,
+): void {
+  const command = program
+    .command("eval")
+    .description("perplexity of a model in every precision, and how far each is from fp16")
+    .argument("<model>", "directory, .safetensors file or *.index.json; source or converted")
+    .option("--text <file...>", "UTF-8 text; several files are read as one")
+    .addOption(
+      new Option(
+        "--token-ids <file>",
+        'JSON {"input_ids": [[...], ...]} in place of text, a window each',
+      ).conflicts("text"),
+    )
+    .option(
+      "--precision <list>",
+      "comma-separated (default: fp16,nested-fp16,nested-fp8,fp8 as the model allows)",
+      precisions,
+    )
+    .addOption(
+      new Option(
+        "--activations <format>",
+        "of the two FP8 precisions: e4m3 per token, or fp16: not quantised",
+      )
+        .choices(["e4m3", "fp16"])
+        .default("e4m3"),
+    )
+    .addOption(
+      new Option("--rope-frequencies <format>", "fp16 reproduces scripts that call model.half()")
+        .choices(["fp32", "fp16"])
+        .default("fp32"),
+    )
+    .addOption(
+      new Option("--method <name>", "how the text is cut and scored")
+        .choices(["plain", "gptq", "llama.cpp", "hf"])
+        .default("plain"),
+    )
+    .option("--ctx <n>", "tokens of a window (default: the method's)", positive)
+    .option("--stride <n>", "tokens between windows, for --method hf (default: 512)", positive)
+    .option("--limit <n>", "evaluate the first windows only", positive)
+    .option("--device <name>", "auto, cpu, cuda or cuda:I", "auto")
+    .addOption(threadsOption("threads of the device"))
+    .addOption(memoryOption().default(undefined, "3/4 of what is free"))
+    .option("--per-token", "add the negative log-likelihood of every scored token to the result", false)
+    .option("--resume", "go on with an interrupted evaluation of the same kind", false)
+    .option(
+      "--fail-if <gate>",
+      "exit 1 if it holds, e.g. 'nested-fp8.ppl_ratio>1.01' (repeatable)",
+      append,
+      [],
+    )
+    .option("-o, --output <file>", "also write the result to a file (.json, .csv, .md, .txt)");
+  addCommonOptions(command);
+  command.addHelpText("after", examples).action(async (model: string, flags: EvalFlags) => {
+    const { evalCommand } = await import("./eval-command.ts");
+    finish(await evalCommand(model, flags), flags);
+  });
+}
+
+const examples = `
+Examples:
+  nestedfp eval out --text wiki.test.txt --ctx 512
+  nestedfp eval out --text wiki.test.txt --precision fp16,nested-fp8 --fail-if 'nested-fp8.ppl_ratio>1.01'`;
+
+const known: readonly Precision[] = ["fp16", "nested-fp16", "nested-fp8", "fp8"];
+
+/** In the order of `known`, each once. */
+function precisions(text: string): Precision[] {
+  const asked = text.split(",").map((name) => name.trim());
+  const unknown = asked.find((name) => !known.some((precision) => precision === name));
+  if (unknown !== undefined) {
+    throw new InvalidArgumentError(`${JSON.stringify(unknown)} is none of ${known.join(", ")}.`);
+  }
+  return known.filter((precision) => asked.includes(precision));
+}
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < 1 || !Number.isSafeInteger(value)) {
+    throw new InvalidArgumentError("It must be a whole number from 1.");
+  }
+  return value;
+}
+
+function append(value: string, earlier: readonly string[]): string[] {
+  return [...earlier, value];
+}

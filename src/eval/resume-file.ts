@@ -1,0 +1,64 @@
+import type { FileHandle } from "node:fs/promises";
+import { mkdir, open, readFile, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import type { WindowRecord } from "./eval.ts";
+
+/**
+ * The windows that are done, one JSON line each, so that an interrupted evaluation goes on. The first line says
+ * what was evaluated; a file of another evaluation, and a last line cut short by a kill, are dropped.
+ */
+export class ResumeFile {
+  readonly #path: string;
+  readonly #handle: FileHandle;
+
+  private constructor(path: string, handle: FileHandle) {
+    this.#path = path;
+    this.#handle = handle;
+  }
+
+  /** @param identity of the evaluation; windows of another one are of no use */
+  static async open(
+    path: string,
+    identity: string,
+    resume: boolean,
+  ): Promise<{ readonly file: ResumeFile; readonly done: readonly WindowRecord[] }> {
+    const done = resume ? await readRecords(path, identity) : [];
+    await mkdir(dirname(path), { recursive: true });
+    const handle = await open(path, "w");
+    const file = new ResumeFile(path, handle);
+    await handle.write(`${JSON.stringify({ identity })}\n`);
+    for (const record of done) await file.add(record);
+    return { file, done };
+  }
+
+  async add(record: WindowRecord): Promise<void> {
+    await this.#handle.write(`${JSON.stringify(record)}\n`);
+  }
+
+  /** Closes the file; a finished evaluation needs it no more. */
+  async close(finished: boolean): Promise<void> {
+    await this.#handle.close();
+    if (finished) await rm(this.#path, { force: true });
+  }
+}
+
+async function readRecords(path: string, identity: string): Promise<WindowRecord[]> {
+  const text = await readFile(path, "utf8").catch(() => "");
+  const [first, ...lines] = text.split("\n");
+  if (first === undefined || parse(first)?.identity !== identity) return [];
+  const records: WindowRecord[] = [];
+  for (const line of lines) {
+    const record = parse(line);
+    if (record === undefined) break;
+    records.push(record as unknown as WindowRecord);
+  }
+  return records;
+}
+
+function parse(line: string): { readonly identity?: string } | undefined {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,226 @@
+import type { Codec } from "../codec/codec.ts";
+import { halfToNumber } from "../codec/reference.ts";
+import type { Constants, Device, Precision, WeightBytes, Weights } from "../device/device.ts";
+import { FormatError } from "../errors.ts";
+import type { TensorPlace } from "../safetensors/checkpoint.ts";
+import { quote } from "../safetensors/quote.ts";
+import type { ModelSpec } from "./config.ts";
+import { layerTensors } from "./expected-tensors.ts";
+import type { ModelFiles, StoredWeight } from "./model-files.ts";
+
+/** A linear layer in every precision that was asked for. */
+export type Linear = {
+  /** The weights to use for a precision, and the precision to name in the call. */
+  in(precision: Precision): { readonly weights: Weights; readonly precision: Precision };
+  readonly bias: Constants | undefined;
+};
+
+/** The weights of one decoder layer on a device. */
+export type Layer = {
+  /** By the part of the name after `model.layers.N.`, without `.weight`. */
+  linear(name: string): Linear;
+  norm(name: string): Constants;
+  free(): void;
+};
+
+/** Precisions that a model on disk can be evaluated in, best known first. */
+export function availablePrecisions(files: ModelFiles): Precision[] {
+  if (!files.converted) return ["fp16", "fp8"];
+  return files.hasLower ? ["fp16", "nested-fp16", "nested-fp8", "fp8"] : ["nested-fp8"];
+}
+
+/**
+ * Reads weights from a model's files onto a device. What is read from disk is kept once; FP16 words that are
+ * rebuilt from planes, and the FP8 baseline, are copies that live as long as the layer handed out.
+ */
+export class WeightLoader {
+  readonly #files: ModelFiles;
+  readonly #device: Device;
+  readonly #codec: Codec;
+  readonly #precisions: readonly Precision[];
+
+  constructor(files: ModelFiles, device: Device, codec: Codec, precisions: readonly Precision[]) {
+    this.#files = files;
+    this.#device = device;
+    this.#codec = codec;
+    this.#precisions = precisions;
+  }
+
+  /** Bytes that {@link readLayer} reads and keeps. */
+  storedBytes(layer: number): number {
+    return layerTensors(this.#files.spec, layer)
+      .map(({ name }) => this.#files.stored(name))
+      .reduce(
+        (sum, stored) => sum + this.#places(stored).reduce((bytes, place) => bytes + sizeOf(place), 0),
+        0,
+      );
+  }
+
+  /** Reads the bytes of a layer; nothing is on the device yet. */
+  async readLayer(layer: number): Promise<LayerBytes> {
+    const bytes: LayerBytes = new Map();
+    for (const { name } of layerTensors(this.#files.spec, layer)) {
+      bytes.set(name, await this.#read(this.#files.stored(name)));
+    }
+    return bytes;
+  }
+
+  /** Puts a layer on the device, with the copies that the precisions need. */
+  async placeLayer(layer: number, bytes: LayerBytes): Promise<Layer> {
+    const prefix = `model.layers.${layer}.`;
+    const linears = new Map<string, PlacedLinear>();
+    const norms = new Map<string, Constants>();
+    for (const { name, shape } of layerTensors(this.#files.spec, layer)) {
+      const stored = bytes.get(name);
+      if (stored === undefined || !name.endsWith(".weight")) continue;
+      const module = name.slice(prefix.length, -".weight".length);
+      if (shape.length === 1) {
+        norms.set(module, await this.#constants(stored));
+        continue;
+      }
+      const bias = bytes.get(`${prefix}${module}.bias`);
+      linears.set(module, await this.#placeLinear(stored, shape, bias && (await this.#constants(bias))));
+    }
+    return {
+      linear: (module) => found(linears, module),
+      norm: (module) => found(norms, module),
+      free: () => {
+        for (const linear of linears.values()) this.#device.free(...linear.handles);
+        this.#device.free(...norms.values());
+      },
+    };
+  }
+
+  /** The embedding table, as binary16 words. */
+  async embedding(): Promise<Weights> {
+    const { vocabSize, hiddenSize } = this.#files.spec;
+    const words = await this.#halfWords(await this.#read(this.#files.stored("model.embed_tokens.weight")));
+    return this.#device.weights({ kind: "fp16", words }, vocabSize, hiddenSize);
+  }
+
+  async finalNorm(): Promise<Constants> {
+    return this.#constants(await this.#read(this.#files.stored("model.norm.weight")));
+  }
+
+  /** The output head, as binary16 words in every precision: the embedding table itself where they are tied. */
+  async head(spec: ModelSpec, embedding: Weights): Promise<Weights> {
+    if (spec.tieWordEmbeddings) return embedding;
+    const words = await this.#halfWords(await this.#read(this.#files.stored("lm_head.weight")));
+    return this.#device.weights({ kind: "fp16", words }, spec.vocabSize, spec.hiddenSize);
+  }
+
+  /** The files of a weight that these precisions need. */
+  #places(stored: StoredWeight): TensorPlace[] {
+    if (stored.kind === "words") return [stored.place];
+    const needsLower = this.#precisions.some((precision) => precision !== "nested-fp8");
+    return [stored.upper, stored.scale, ...(needsLower && stored.lower ? [stored.lower] : [])];
+  }
+
+  async #read(stored: StoredWeight): Promise<WeightOnDisk> {
+    const [first, scale, lower] = await Promise.all(this.#places(stored).map(readPlace));
+    if (first === undefined) throw new Error("a weight without bytes");
+    if (stored.kind === "words") return { kind: "words", words: first, dtype: stored.place.info.dtype };
+    const shifts = shiftsOf(scale ?? new Uint8Array(0), stored.scale);
+    return { kind: "planes", upper: first, lower, shifts, cols: stored.upper.info.shape[1] ?? 0 };
+  }
+
+  async #placeLinear(
+    stored: WeightOnDisk,
+    shape: readonly number[],
+    bias: Constants | undefined,
+  ): Promise<PlacedLinear> {
+    const [rows = 0, cols = 0] = shape;
+    const byPrecision = new Map<Precision, { weights: Weights; precision: Precision }>();
+    const handles: (Weights | Constants)[] = bias ? [bias] : [];
+    const place = (bytes: WeightBytes, ...precisions: Precision[]): void => {
+      const weights = this.#device.weights(bytes, rows, cols);
+      handles.push(weights);
+      for (const precision of precisions) {
+        byPrecision.set(precision, { weights, precision: bytes.kind === "fp16" ? "fp16" : precision });
+      }
+    };
+    if (stored.kind === "planes") {
+      const { upper, lower, shifts } = stored;
+      place({ kind: "nested", upper, lower, shifts }, "nested-fp8", "nested-fp16");
+    }
+    const wanted = (precision: Precision): boolean => this.#precisions.includes(precision);
+    if (stored.kind === "words" || wanted("fp16") || wanted("fp8")) {
+      const words = await this.#halfWords(stored);
+      if (wanted("fp8"))
+        place({ kind: "fp8", ...(await this.#device.quantiseFp8(words, rows, cols)) }, "fp8");
+      // A weight that was kept 16-bit is 16-bit in both nested precisions.
+      const kept: Precision[] = stored.kind === "words" ? ["nested-fp8", "nested-fp16"] : [];
+      place({ kind: "fp16", words }, "fp16", ...kept);
+    }
+    return { in: (precision) => found(byPrecision, precision), bias, handles };
+  }
+
+  /** The values as binary16 words: rounded from BF16 and F32, rebuilt from planes times 2^s. */
+  async #halfWords(stored: WeightOnDisk): Promise<Uint8Array> {
+    if (stored.kind === "planes") {
+      const { upper, lower, shifts, cols } = stored;
+      if (lower === undefined) throw new Error("an FP8-only weight has no 16-bit words");
+      const words = new Uint8Array(2 * upper.length);
+      await this.#codec.joinRows(upper, lower, "F16", cols, shifts, words);
+      return words;
+    }
+    if (stored.dtype === "F16") return stored.words;
+    return this.#device.toHalf(stored.words, stored.dtype === "BF16" ? "bf16" : "fp32");
+  }
+
+  async #constants(stored: WeightOnDisk): Promise<Constants> {
+    const half = await this.#halfWords(stored);
+    return this.#device.constants(floatsOfHalves(half));
+  }
+}
+
+/** The bytes of a layer by tensor name. */
+export type LayerBytes = Map<string, WeightOnDisk>;
+
+export type WeightOnDisk =
+  | { readonly kind: "words"; readonly words: Uint8Array; readonly dtype: string }
+  | {
+      readonly kind: "planes";
+      readonly upper: Uint8Array;
+      readonly lower: Uint8Array | undefined;
+      readonly shifts: Uint8Array;
+      readonly cols: number;
+    };
+
+type PlacedLinear = Linear & { readonly handles: readonly (Weights | Constants)[] };
+
+function found<K, V>(map: ReadonlyMap<K, V>, key: K): V {
+  const value = map.get(key);
+  if (value === undefined) throw new Error(`the layer has no ${String(key)}`);
+  return value;
+}
+
+function sizeOf({ info }: TensorPlace): number {
+  return info.dataOffsets[1] - info.dataOffsets[0];
+}
+
+async function readPlace(place: TensorPlace): Promise<Uint8Array> {
+  const bytes = new Uint8Array(sizeOf(place));
+  await place.shard.readTensor(place.info, 0, bytes);
+  return bytes;
+}
+
+/** Row shifts from the stored scales 2^(s-8), FP32. @throws FormatError for a scale that is no such power */
+function shiftsOf(scales: Uint8Array, { shard, info }: TensorPlace): Uint8Array {
+  const view = new DataView(scales.buffer, scales.byteOffset, scales.length);
+  return Uint8Array.from({ length: scales.length / 4 }, (_, row) => {
+    const scale = view.getFloat32(4 * row, true);
+    const shift = Math.log2(scale) + 8;
+    if (Number.isInteger(shift) && shift >= 0 && shift <= 15) return shift;
+    throw new FormatError(
+      `${quote(shard.name)}: tensor ${quote(info.name)} row ${row} is ${scale}, not a power of two from 2^-8 to 2^7`,
+      { hint: "this FP8 checkpoint was not written by `nestedfp convert`, or is damaged" },
+    );
+  });
+}
+
+/** Norms and biases are small: widened here. */
+function floatsOfHalves(half: Uint8Array): Float32Array {
+  const view = new DataView(half.buffer, half.byteOffset, half.length);
+  return Float32Array.from({ length: half.length / 2 }, (_, i) => halfToNumber(view.getUint16(2 * i, true)));
+}

@@ -1,0 +1,48 @@
+import type { EvalResult } from "../eval/eval.ts";
+import type { Column } from "./table.ts";
+import { textTable } from "./table.ts";
+
+type Row = EvalResult["precisions"][string] & { readonly precision: string };
+
+/** One row per precision; comparisons are against fp16 on the same ids. */
+export const evaluationColumns: readonly Column<Row>[] = [
+  { title: "precision", value: (row) => row.precision },
+  { title: "PPL", align: "right", value: (row) => row.ppl.toFixed(4) },
+  { title: "+/-", align: "right", value: (row) => fixed(row.ppl_stderr, 4) },
+  { title: "ratio", align: "right", value: (row) => fixed(row.ppl_ratio, 5) },
+  { title: "dlnPPL", align: "right", value: (row) => signed(row.delta_ln_ppl) },
+  { title: "+/-", align: "right", value: (row) => fixed(row.delta_ln_ppl_stderr, 6) },
+  { title: "KLD mean", align: "right", value: (row) => fixed(row.kld_mean, 6) },
+  { title: "99%", align: "right", value: (row) => fixed(row.kld_p99, 5) },
+  { title: "max", align: "right", value: (row) => fixed(row.kld_max, 4) },
+  { title: "top-1", align: "right", value: (row) => percent(row.same_top1) },
+  { title: "RMS dp", align: "right", value: (row) => percent(row.rms_delta_p) },
+];
+
+export function evaluationRows(result: EvalResult): Row[] {
+  return Object.entries(result.precisions).map(([precision, metrics]) => ({ precision, ...metrics }));
+}
+
+/** The table, then one line per precision that ends as llama-perplexity's output does. */
+export function evaluationReport(result: EvalResult): string {
+  const rows = evaluationRows(result);
+  const { method, ctx, windows, scored, activations } = result;
+  const how = `method ${method}, ctx ${ctx}, ${windows} windows, ${scored} scored ids; FP8 activations: ${activations === "e4m3" ? "E4M3 per token" : "not quantised"}`;
+  const estimates = rows.map(
+    ({ precision, ppl, ppl_stderr }) =>
+      `${precision}: Final estimate: PPL = ${ppl.toFixed(4)} +/- ${(ppl_stderr ?? 0).toFixed(5)}`,
+  );
+  return [textTable(evaluationColumns, rows), "", how, ...estimates].join("\n");
+}
+
+function fixed(value: number | null | undefined, digits: number): string {
+  return value === null || value === undefined ? "" : value.toFixed(digits);
+}
+
+function signed(value: number | undefined): string {
+  return value === undefined ? "" : `${value < 0 ? "" : "+"}${value.toFixed(6)}`;
+}
+
+function percent(share: number | undefined): string {
+  return share === undefined ? "" : `${(100 * share).toFixed(3)} %`;
+}

@@ -1,0 +1,215 @@
+import assert from "node:assert/strict";
+import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import { test } from "node:test";
+import { scratchDirectory } from "../convert/scratch.ts";
+import type { Run } from "./run.ts";
+import { assertOk, assertRefused, documentOf, nestedfp, root, start } from "./run.ts";
+
+const tiny = join(root, "fixtures/tiny-llama");
+const text = join(root, "fixtures/text/overlay.txt");
+
+type Precisions = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+type Result = {
+  readonly method: string;
+  readonly ctx: number;
+  readonly windows: number;
+  readonly scored: number;
+  readonly text_sha256: string;
+  readonly precisions: Precisions;
+};
+
+/** Runs eval with a cache of its own, so that no other run can be resumed. */
+async function evaluate(t: TestContext, args: readonly string[], cache?: string): Promise<Run> {
+  const home = cache ?? (await scratchDirectory(t));
+  return nestedfp(["eval", ...args], { env: { XDG_CACHE_HOME: home } });
+}
+
+async function convertedTiny(t: TestContext): Promise<string> {
+  const output = join(await scratchDirectory(t), "tiny");
+  assertOk(await nestedfp(["convert", tiny, "-o", output, "-q"]));
+  return output;
+}
+
+/** A copy of the tiny model in which one JSON file is edited. */
+async function tinyWith(
+  t: TestContext,
+  file: string,
+  edit: (json: Record<string, unknown>) => void,
+): Promise<string> {
+  const copy = join(await scratchDirectory(t), "tiny");
+  cpSync(tiny, copy, { recursive: true });
+  const json = JSON.parse(readFileSync(join(copy, file), "utf8"));
+  edit(json);
+  writeFileSync(join(copy, file), JSON.stringify(json));
+  return copy;
+}
+
+test("the document has every number, and the report its closing lines", async (t) => {
+  const model = await convertedTiny(t);
+  const run = await evaluate(t, [model, "--text", text, "--ctx", "128", "--json"]);
+  assertOk(run);
+  const { schema, result } = documentOf<Result>(run);
+  assert.equal(schema, "nestedfp.eval/1");
+  assert.equal(result.method, "plain");
+  assert.equal(result.ctx, 128);
+  assert.match(result.text_sha256, /^[0-9a-f]{64}$/);
+  assert.deepEqual(Object.keys(result.precisions), ["fp16", "nested-fp16", "nested-fp8", "fp8"]);
+  const compared =
+    "delta_ln_ppl delta_ln_ppl_stderr ppl_ratio kld_mean kld_median kld_p99 kld_p999 kld_max same_top1 same_top1_stderr rms_delta_p";
+  for (const key of ["ppl", "ppl_stderr", "mean_nll"])
+    assert.equal(typeof result.precisions.fp16?.[key], "number", key);
+  for (const key of compared.split(" "))
+    assert.equal(typeof result.precisions["nested-fp8"]?.[key], "number", key);
+  assert.equal(result.precisions["nested-fp16"]?.ppl, result.precisions.fp16?.ppl);
+  assert.equal(result.precisions["nested-fp16"]?.kld_max, 0);
+  assert.equal(result.precisions["nested-fp16"]?.same_top1, 1);
+
+  const human = await evaluate(t, [model, "--text", text, "--ctx", "128", "--progress", "none"]);
+  const ppl = Number(result.precisions["nested-fp8"]?.ppl).toFixed(4);
+  assert.ok(human.stdout.includes(`nested-fp8: Final estimate: PPL = ${ppl} +/- `), human.stdout);
+});
+
+test("--token-ids needs no tokenizer, --per-token gives a list per window", async (t) => {
+  const model = await tinyWith(t, "config.json", () => undefined);
+  const ids = join(await scratchDirectory(t), "ids.json");
+  writeFileSync(
+    ids,
+    JSON.stringify({
+      input_ids: [
+        [0, 318, 364, 1868],
+        [0, 653, 86],
+      ],
+    }),
+  );
+  rmSync(join(model, "tokenizer.json"));
+  const run = await evaluate(t, [model, "--token-ids", ids, "--precision", "fp16", "--per-token", "--json"]);
+  const { result } = documentOf<Result>(run);
+  assert.deepEqual([result.method, result.windows, result.scored], ["token-ids", 2, 5]);
+  const nll = result.precisions.fp16?.nll as number[][];
+  assert.deepEqual(
+    nll.map((list) => list.length),
+    [3, 2],
+  );
+});
+
+test("a gate that holds, or asks for what is not there, ends with 1 after the report", async (t) => {
+  const args = [tiny, "--text", text, "--precision", "fp16,fp8", "--limit", "1", "--ctx", "64"];
+  const passed = await evaluate(t, [...args, "--fail-if", "fp8.ppl_ratio>100"]);
+  assertOk(passed);
+  const failed = await evaluate(t, [...args, "--fail-if", "fp8.ppl>0", "--fail-if", "nested-fp8.ppl>0"]);
+  assert.equal(failed.code, 1);
+  assert.match(
+    failed.stdout,
+    /Final estimate[\s\S]*gate failed: fp8\.ppl is [\d.]+, > 0\ngate failed: nested-fp8 was not/,
+  );
+});
+
+test("an interrupted run goes on with the windows that are left, to the same result", async (t) => {
+  const cache = await scratchDirectory(t);
+  const args = [tiny, "--text", text, "--precision", "fp16,fp8", "--ctx", "32", "--json"];
+  const whole = documentOf<Result>(await evaluate(t, args));
+  const started = start(["eval", ...args, "--progress", "plain"], { env: { XDG_CACHE_HOME: cache } });
+  await started.line(/^[1-9]0% \|/);
+  started.child.kill("SIGINT");
+  const interrupted = await started.ended;
+  assert.ok(interrupted.code === 130 || interrupted.code === 0, interrupted.stderr);
+  const resumed = documentOf<Result>(await evaluate(t, [...args, "--resume"], cache));
+  assert.deepEqual(resumed.result, whole.result);
+});
+
+const refusals: readonly (readonly [
+  string,
+  (t: TestContext) => Promise<readonly string[]>,
+  number,
+  RegExp,
+])[] = [
+  ["neither text nor ids", async () => [tiny], 2, /--text/],
+  [
+    "text that is not UTF-8",
+    async (t) => [tiny, "--text", await file(t, Buffer.from([0x61, 0xff, 0xfe]))],
+    4,
+    /UTF-8/,
+  ],
+  ["an empty text", async (t) => [tiny, "--text", await file(t, "")], 4, /at least 2/],
+  ["a missing text", async () => [tiny, "--text", "/nowhere.txt"], 4, /nowhere/],
+  ["an unknown precision", async () => [tiny, "--text", text, "--precision", "int4"], 2, /int4/],
+  [
+    "a precision the model lacks",
+    async () => [tiny, "--text", text, "--precision", "nested-fp8"],
+    2,
+    /nested-fp8/,
+  ],
+  ["a GPU", async () => [tiny, "--text", text, "--device", "cuda"], 3, /cuda/],
+  ["an unknown device", async () => [tiny, "--text", text, "--device", "tpu"], 2, /tpu/],
+  ["a malformed gate", async () => [tiny, "--text", text, "--fail-if", "ppl"], 2, /ppl/],
+  ["a stride without its method", async () => [tiny, "--text", text, "--stride", "4"], 2, /--stride/],
+  [
+    "an unknown tokenizer component",
+    async (t) => [
+      await tinyWith(t, "tokenizer.json", (json) => {
+        json.pre_tokenizer = { type: "Telepathy" };
+      }),
+      "--text",
+      text,
+    ],
+    4,
+    /Telepathy/,
+  ],
+  [
+    "a config that contradicts the weights",
+    async (t) => [
+      await tinyWith(t, "config.json", (json) => {
+        json.intermediate_size = 513;
+      }),
+      "--text",
+      text,
+    ],
+    4,
+    /shape/,
+  ],
+  [
+    "a layer that is not there",
+    async (t) => [
+      await tinyWith(t, "config.json", (json) => {
+        json.num_hidden_layers = 5;
+      }),
+      "--text",
+      text,
+    ],
+    4,
+    /no tensor "model\.layers\.4/,
+  ],
+  [
+    "an architecture that is not supported",
+    async (t) => [
+      await tinyWith(t, "config.json", (json) => {
+        json.model_type = "gpt2";
+      }),
+      "--text",
+      text,
+    ],
+    4,
+    /gpt2/,
+  ],
+];
+
+async function file(t: TestContext, content: string | Buffer): Promise<string> {
+  const path = join(await scratchDirectory(t), "text.txt");
+  writeFileSync(path, content);
+  return path;
+}
+
+for (const [what, args, code, sentence] of refusals) {
+  test(`refused with ${code}: ${what}`, async (t) => {
+    assertRefused(await evaluate(t, await args(t)), code, sentence);
+  });
+}
+
+test("a context beyond the model's is cut, with a warning", async (t) => {
+  const run = await evaluate(t, [tiny, "--text", text, "--precision", "fp16", "--ctx", "4096", "--json"]);
+  assert.equal(run.code, 0);
+  assert.equal(documentOf<Result>(run).result.ctx, 1024);
+  assert.match(run.stderr, /Warning: --ctx is 4096/);
+});

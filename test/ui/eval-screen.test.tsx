@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { render } from "ink-testing-library";
+import { EvalScreen } from "../../src/ui/eval-screen.tsx";
+
+const perplexity = (ppl: number) => ({
+  windows: 3,
+  tokens: 100,
+  mean_nll: Math.log(ppl),
+  ppl,
+  ppl_stderr: 0.25,
+});
+
+test("the screen shows progress and every precision against fp16", () => {
+  const partial = new Map([
+    ["fp16", perplexity(20)],
+    ["nested-fp8", perplexity(20.1)],
+  ]);
+  const { lastFrame } = render(
+    <EvalScreen model="tiny" share={0.5} windowsDone={3} windows={6} secondsLeft={75} partial={partial} />,
+  );
+  const frame = lastFrame() ?? "";
+  assert.match(frame, /^tiny █{15}░{15} 50\.0 % \| window 3 of 6 \| ETA 1 min 15 s/);
+  assert.match(frame, /fp16 +20\.0000 \+\/- 0\.2500$/m);
+  assert.match(frame, /nested-fp8 +20\.1000 \+\/- 0\.2500 x 1\.00500$/m);
+});
+
+test("before the first window there is no estimate of the time left", () => {
+  const { lastFrame } = render(
+    <EvalScreen
+      model="tiny"
+      share={0}
+      windowsDone={0}
+      windows={6}
+      secondsLeft={undefined}
+      partial={new Map()}
+    />,
+  );
+  assert.doesNotMatch(lastFrame() ?? "", /ETA/);
+});
