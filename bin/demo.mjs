@@ -1,4 +1,5 @@
-// Converts, verifies and restores the model in fixtures/ in a temporary directory and shows what each step says.
+// Converts, verifies, restores and evaluates the model in fixtures/ in a temporary directory and shows what each step
+// says.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -16,6 +17,7 @@ try {
   nestedfp("verify", nested, "--deep", "--against", source);
   nestedfp("restore", nested, "-o", restored);
   compare(join(root, source), restored);
+  nestedfp("eval", nested, "--text", "fixtures/text/overlay.txt", "--ctx", "128");
 } finally {
   rmSync(work, { recursive: true, force: true });
 }

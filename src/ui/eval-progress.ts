@@ -1,7 +1,7 @@
 import type { EvalEvent } from "../eval/eval.ts";
 import type { Perplexity } from "../eval/metrics.ts";
 import type { ProgressMode } from "./progress.ts";
-import { redraws } from "./progress.ts";
+import { redraws, secondsBeforeLines } from "./progress.ts";
 
 /** Draws an evaluation on stderr. `close` must be called before anything else is printed there. */
 export type EvalProgress = { readonly onEvent: (event: EvalEvent) => void; close(): void };
@@ -13,8 +13,8 @@ export async function createEvalProgress(
   model: string,
 ): Promise<EvalProgress> {
   if (mode === "tty" || (mode === "auto" && !quiet && redraws())) return liveTable(model);
-  const lines = mode === "plain" || (mode === "auto" && !quiet);
-  return lines ? tenths() : { onEvent: () => undefined, close: () => undefined };
+  if (mode === "plain") return tenths(0);
+  return tenths(mode === "auto" && !quiet ? secondsBeforeLines : Number.POSITIVE_INFINITY);
 }
 
 // ink redraws the screen for each state; more often than this only costs time.
@@ -52,7 +52,8 @@ async function liveTable(model: string): Promise<EvalProgress> {
   };
 }
 
-function tenths(): EvalProgress {
+/** A line at each tenth, once the run has taken `quietSeconds`. */
+function tenths(quietSeconds: number): EvalProgress {
   const clock = new Clock();
   let tenth = 0;
   let partial: ReadonlyMap<string, Perplexity> = new Map();
@@ -62,12 +63,18 @@ function tenths(): EvalProgress {
       const reached = Math.floor(10 * event.share);
       if (reached === tenth) return;
       tenth = reached;
+      if (clock.seconds < quietSeconds) return;
       const left = clock.secondsLeft(event.share);
       const numbers = [...partial].map(([precision, { ppl }]) => `${precision} ${ppl.toFixed(4)}`);
-      const eta = left === undefined ? "" : ` | ETA ${Math.ceil(left)} s`;
-      process.stderr.write(
-        `${10 * tenth}% | window ${event.windowsDone} of ${event.windows}${eta} | ${numbers.join(", ")}\n`,
-      );
+      const eta = left === undefined ? "" : `ETA ${Math.ceil(left)} s`;
+      const parts = [
+        `${10 * tenth}%`,
+        `window ${event.windowsDone} of ${event.windows}`,
+        eta,
+        numbers.join(", "),
+      ];
+      process.stderr.write(`${parts.filter((part) => part !== "").join(" | ")}
+`);
     },
     close: () => undefined,
   };
@@ -78,10 +85,14 @@ class Clock {
   readonly #started = performance.now();
   #first: number | undefined;
 
+  get seconds(): number {
+    return (performance.now() - this.#started) / 1000;
+  }
+
   secondsLeft(share: number): number | undefined {
     this.#first ??= share;
     const done = share - this.#first;
     if (done <= 0) return undefined;
-    return ((performance.now() - this.#started) / 1000 / done) * (1 - share);
+    return (this.seconds / done) * (1 - share);
   }
 }

@@ -112,7 +112,7 @@ class Bar {
 }
 
 // Without being asked: a run that is over in a moment needs no lines on its way.
-const secondsBeforeLines = 2;
+export const secondsBeforeLines = 2;
 
 /** A line at each quarter of the whole, once the run has taken `quietSeconds`. */
 function plainLines(warn: (message: string) => void, quietSeconds: number): Progress {
