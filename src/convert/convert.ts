@@ -14,7 +14,7 @@ import { finishDirectory } from "./finish-directory.ts";
 import { finishedEarlier } from "./finished-earlier.ts";
 import { hashFile } from "./hash-file.ts";
 import { pairFileNames, plannedTensor, refuseCollisions } from "./layout.ts";
-import type { Manifest, Summary } from "./manifest.ts";
+import type { ManifestHead, Summary } from "./manifest.ts";
 import { crcText } from "./manifest.ts";
 import type { ExistingPolicy } from "./output-directory.ts";
 import { OutputDirectory } from "./output-directory.ts";
@@ -76,7 +76,7 @@ export async function convert(
     await refuseOverlap(source.checkpoint.root, output);
     const rules = headerRules(source.tensors, options.plan);
     if (options.existing === "resume") {
-      const manifest = await finishedEarlier(output, source, rules, options.plan, tool, settings);
+      const manifest = await finishedEarlier(output, sourcePath, rules, options.plan, tool, settings);
       if (manifest) return resultOf(output, manifest, "quick", started);
     }
     const directory = await OutputDirectory.open(output, options.existing);
@@ -95,7 +95,7 @@ export async function convert(
 
 function resultOf(
   output: string,
-  manifest: Manifest,
+  manifest: ManifestHead,
   mode: "none" | "quick" | "full",
   started: number,
 ): ConvertResult {
@@ -142,7 +142,7 @@ class Conversion {
     this.#record = new RunRecord(directory);
   }
 
-  async run(rules: ReturnType<typeof headerRules>): Promise<Manifest> {
+  async run(rules: ReturnType<typeof headerRules>): Promise<ManifestHead> {
     const { checkpoint, tensors } = this.#source;
     const { shards } = checkpoint;
     if (this.#options.existing === "force") await this.#directory.removeRecords();

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { maxRowShift } from "../codec/codec.ts";
 import { compareUtf8 } from "../safetensors/compare-utf8.ts";
 import { readWholeFile } from "../safetensors/reader.ts";
+import { AtomicFile } from "../safetensors/writer.ts";
 import type { RunSettings } from "./analyse.ts";
 import { finiteMax, scannedTensors, summarise } from "./analyse.ts";
 import { withMember } from "./config-text.ts";
@@ -9,13 +10,13 @@ import { copyHashed } from "./hash-file.ts";
 import { layoutPair, pairFileNames, plannedTensor } from "./layout.ts";
 import type {
   FileRole,
-  Manifest,
   ManifestFile,
+  ManifestHead,
   ManifestTensor,
   PlaneChecksums,
   SourceFile,
 } from "./manifest.ts";
-import { crcText, encoding, manifestBytes, manifestName } from "./manifest.ts";
+import { crcText, encoding, manifestName, manifestText } from "./manifest.ts";
 import type { OutputDirectory } from "./output-directory.ts";
 import type { ConversionPlan } from "./plan.ts";
 import {
@@ -54,7 +55,7 @@ export async function finishDirectory(
   directory: OutputDirectory,
   converted: Converted,
   settings: RunSettings,
-): Promise<Manifest> {
+): Promise<ManifestHead> {
   const writer = new FileWriter(directory, settings, converted.source.checkpoint.root);
   const { source } = converted;
   for (const name of source.root.files) {
@@ -77,15 +78,14 @@ export async function finishDirectory(
     { path: "config.json", role: "config" as const, ...(await writer.digest(config)) },
   ].sort((a, b) => compareUtf8(a.path, b.path));
 
-  const manifest = describe(converted, files);
-  const manifestText = manifestBytes(manifest);
-  const sums = [...files, { path: manifestName, sha256: (await writer.digest(manifestText)).sha256 }];
+  const head = describe(converted, files);
+  const manifestSha256 = await writer.writeText(manifestName, manifestText(head, describeTensors(converted)));
+  const sums = [...files, { path: manifestName, sha256: manifestSha256 }];
   sums.sort((a, b) => compareUtf8(a.path, b.path));
-  await directory.writeFile(manifestName, manifestText);
   await directory.writeFile(sumsName, Buffer.from(sumsText(sums)));
   await directory.writeFile(weightIndexName, index);
   await directory.writeFile("config.json", config);
-  return manifest;
+  return head;
 }
 
 function pairFiles(pair: PairRecord, index: number, count: number): ManifestFile[] {
@@ -124,6 +124,25 @@ class FileWriter {
     this.#remember(path, role, await this.digest(bytes));
   }
 
+  /** Writes a text part by part. @returns its sha256 */
+  async writeText(path: string, parts: Iterable<string>): Promise<string> {
+    const sha256 = this.#settings.codec.sha256();
+    const temporary = this.#directory.temporaryPath(path);
+    const file = await AtomicFile.create(temporary);
+    try {
+      let position = 0;
+      for (const bytes of inChunks(parts)) {
+        await Promise.all([file.write(bytes, position), sha256.update(bytes)]);
+        position += bytes.length;
+      }
+      await this.#directory.place(path, (final) => file.commit(final));
+    } catch (error) {
+      await file.abort();
+      throw error;
+    }
+    return sha256.digest();
+  }
+
   async digest(bytes: Uint8Array): Promise<{ readonly size: number; readonly sha256: string }> {
     const sha256 = this.#settings.codec.sha256();
     await sha256.update(bytes);
@@ -137,6 +156,18 @@ class FileWriter {
   ): void {
     if (!rewrittenByHubs.has(path)) this.files.push({ path, role, size, sha256 });
   }
+}
+
+/** Joins small parts of a text to chunks worth a write. */
+function* inChunks(parts: Iterable<string>): Generator<Uint8Array> {
+  let chunk = "";
+  for (const part of parts) {
+    chunk += part;
+    if (chunk.length < 1 << 20) continue;
+    yield Buffer.from(chunk);
+    chunk = "";
+  }
+  yield Buffer.from(chunk);
 }
 
 async function attributes(source: Source): Promise<Uint8Array> {
@@ -169,7 +200,7 @@ function upperConfig({ source, plan }: Converted): Uint8Array {
   return withMember(source.config, "quantization_config", quantizationConfig(ignore));
 }
 
-function describe(converted: Converted, files: readonly ManifestFile[]): Manifest {
+function describe(converted: Converted, files: readonly ManifestFile[]): ManifestHead {
   const { source, plan, scans, tool } = converted;
   const { shards, index } = source.checkpoint;
   return {
@@ -187,7 +218,6 @@ function describe(converted: Converted, files: readonly ManifestFile[]): Manifes
       omitted: source.root.omitted,
     },
     files,
-    tensors: describeTensors(converted),
     summary: summarise(source.tensors, (name) => plannedTensor(plan, name)),
   };
 }
@@ -198,14 +228,14 @@ function describeShard(path: string, scan: ShardScan | undefined, index: number,
   return { path, size, sha256, header_sha256: headerSha256, ...pairFileNames(index, count) };
 }
 
-function describeTensors({ source, plan, scans, pairs }: Converted): ManifestTensor[] {
+function* describeTensors({ source, plan, scans, pairs }: Converted): Generator<ManifestTensor> {
   const scanned = scannedTensors(scans);
   const { shards } = source.checkpoint;
-  return shards.flatMap((shard, i) =>
-    shard.header.tensors.map((info) => {
+  for (const [i, shard] of shards.entries()) {
+    for (const info of shard.header.tensors) {
       const { action, reason, patches } = plannedTensor(plan, info.name);
       const scan = scanned.get(info.name);
-      return {
+      yield {
         name: info.name,
         dtype: info.dtype,
         shape: info.shape,
@@ -220,8 +250,8 @@ function describeTensors({ source, plan, scans, pairs }: Converted): ManifestTen
         underflow: scan?.floats?.underflow ?? 0,
         reason: reason ?? null,
       };
-    }),
-  );
+    }
+  }
 }
 
 /** Empty for a tensor that is not split. The record comes from JSON, where a tensor may be called `__proto__`. */

@@ -2,24 +2,24 @@ import { readdir } from "node:fs/promises";
 import { CheckError, UsageError } from "../errors.ts";
 import { quote } from "../safetensors/quote.ts";
 import type { RunSettings } from "./analyse.ts";
+import { checkAgainst } from "./check-against.ts";
 import { isConverted, openConverted } from "./converted-directory.ts";
 import type { Manifest, ManifestTensor } from "./manifest.ts";
 import { isUnfinished } from "./output-directory.ts";
 import type { HeaderRules, PlanOptions, TensorScan } from "./plan.ts";
 import { planConversion } from "./plan.ts";
 import { refuseDifference } from "./run-record.ts";
-import type { Source } from "./source.ts";
 import { verifyDirectory } from "./verify.ts";
 
 /**
- * What `--resume` finds: a finished directory is checked with `verify --quick` and its manifest returned; one that
- * is absent, empty or unfinished gives undefined.
+ * What `--resume` finds: a finished directory is compared with the source, checked with `verify --quick`, and its
+ * manifest returned; one that is absent, empty or unfinished gives undefined.
  *
  * @throws UsageError when it is another conversion's, or not nestedfp's at all; CheckError when it is damaged
  */
 export async function finishedEarlier(
   output: string,
-  source: Source,
+  sourcePath: string,
   rules: HeaderRules,
   options: PlanOptions,
   tool: { readonly version: string },
@@ -35,7 +35,7 @@ export async function finishedEarlier(
   }
   const { manifest } = await openConverted(output);
   refuseDifference(output, "nestedfp", manifest.tool.version, tool.version);
-  refuseOtherSource(output, manifest, source);
+  await refuseOtherSource(output, manifest, sourcePath, settings);
   refuseOtherDecisions(output, manifest, rules, options);
   const { problems } = await verifyDirectory(output, { level: "quick" }, settings);
   const first = problems[0];
@@ -45,16 +45,21 @@ export async function finishedEarlier(
   });
 }
 
-function refuseOtherSource(output: string, manifest: Manifest, source: Source): void {
-  const now = source.checkpoint.shards.map(({ name, size }) => ({ file: name, size }));
-  const written = manifest.source.files.map(({ path, size }) => ({ file: path, size }));
-  refuseDifference(output, "the source files", written, now);
-  const tensorsOf = (
-    tensors: readonly { name: string; dtype: string; shape: readonly number[] }[],
-  ): string[] => tensors.map(({ name, dtype, shape }) => `${name} ${dtype} [${shape}]`);
-  const before = new Set(tensorsOf(manifest.tensors));
-  const other = tensorsOf(source.tensors).find((tensor) => !before.has(tensor));
-  refuseDifference(output, "the tensors", undefined, other);
+/** @throws UsageError when any file of the source is not the one that the directory was made from. */
+async function refuseOtherSource(
+  output: string,
+  manifest: Manifest,
+  sourcePath: string,
+  settings: RunSettings,
+): Promise<void> {
+  const [first] = await checkAgainst({ path: output, manifest }, sourcePath, settings);
+  if (first === undefined) return;
+  throw new UsageError(
+    `${quote(output)} was made from another source: ${quote(first.file)} ${first.message}`,
+    {
+      hint: "give the same source, or start again with --force",
+    },
+  );
 }
 
 /** Other options are welcome as long as they decide the same: the output would be the same, byte for byte. */

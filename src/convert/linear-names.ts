@@ -17,7 +17,7 @@ const neverBelow =
 const otherModality = /^(vision_tower|vision_model|visual|multi_modal_projector|mm_projector|audio_tower)$/;
 
 const embeddingOrHead =
-  /^(lm_head|embed_out|output_layer|wte|wpe|tok_embeddings|.*embeddings?|embed|embed_.*|.*_embed)$/;
+  /^(lm_head|embed_out|output_layer|wte|wpe|shared|relative_attention_bias|.*embeddings?|embed|embed_.*|.*_embed)$/;
 
 /** `a.b.weight` -> `a.b`; undefined for any other tensor. */
 export function moduleOf(name: string): string | undefined {
@@ -48,7 +48,8 @@ export function isLinearName(name: string): boolean {
 /** Embeddings and output heads, which `--include` may never name. */
 export function isEmbeddingOrHead(name: string): boolean {
   const module = moduleOf(name);
-  return module !== undefined && (module === "output" || embeddingOrHead.test(leafOf(module)));
+  if (module === undefined) return false;
+  return module === "output" || module.split(".").includes("lm_head") || embeddingOrHead.test(leafOf(module));
 }
 
 /** Experts of a layer fused into one rank-3 tensor, e.g. `model.layers.0.mlp.experts.gate_up_proj`. */

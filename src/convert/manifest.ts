@@ -84,6 +84,9 @@ export type Manifest = {
   readonly summary: Summary;
 };
 
+/** Everything but the list of tensors, which may be long. */
+export type ManifestHead = Omit<Manifest, "tensors">;
+
 export type Summary = {
   readonly split: number;
   readonly kept: number;
@@ -100,9 +103,28 @@ export function crcText(crc32: number): string {
   return crc32.toString(16).padStart(8, "0");
 }
 
-/** Sorted keys, two spaces, a final newline: the same value gives the same bytes. */
-export function manifestBytes(manifest: Manifest): Uint8Array {
-  return Buffer.from(`${JSON.stringify(sortKeys(manifest), null, 2)}\n`);
+/**
+ * The text of a manifest: sorted keys, two spaces, a final newline, so that the same value gives the same bytes. In
+ * parts, and tensor by tensor, as a model of many experts has a hundred thousand of them.
+ */
+export function* manifestText(head: ManifestHead, tensors: Iterable<ManifestTensor>): Generator<string> {
+  const indented = (value: unknown, indent: string): string =>
+    JSON.stringify(sortKeys(value), null, 2).replaceAll("\n", `\n${indent}`);
+  const keys = [...Object.keys(head), "tensors"].sort();
+  for (const [i, key] of keys.entries()) {
+    yield `${i === 0 ? "{" : ","}\n  ${JSON.stringify(key)}: `;
+    if (key !== "tensors") {
+      yield indented(head[key as keyof typeof head], "  ");
+      continue;
+    }
+    let separator = "[\n    ";
+    for (const tensor of tensors) {
+      yield separator + indented(tensor, "    ");
+      separator = ",\n    ";
+    }
+    yield separator.startsWith("[") ? "[]" : "\n  ]";
+  }
+  yield "\n}\n";
 }
 
 function sortKeys(value: unknown): unknown {

@@ -190,7 +190,7 @@ async function refuseNonEmpty(path: string, policy: ExistingPolicy): Promise<voi
 
 /** @throws UsageError when a folder that is written to is a link: it could lead anywhere. */
 async function refuseLinks(path: string): Promise<void> {
-  for (const folder of [join(path, workFolder), join(path, "nestedfp")]) {
+  for (const folder of [workFolder, "nestedfp", "nestedfp/source"].map((name) => join(path, name))) {
     if (!(await lstat(folder).catch(() => undefined))?.isSymbolicLink()) continue;
     throw new UsageError(`${quote(folder)} is a symbolic link, and output is never written through one`, {
       hint: "remove it or choose another -o",

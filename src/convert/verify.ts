@@ -4,6 +4,7 @@ import { readWholeFile } from "../safetensors/reader.ts";
 import type { RunSettings } from "./analyse.ts";
 import { checkAgainst } from "./check-against.ts";
 import { checkContents, checkFiles } from "./check-files.ts";
+import { checkManifest } from "./check-manifest.ts";
 import type { Problem } from "./check-pair.ts";
 import { checkPair } from "./check-pair.ts";
 import { checkStructure } from "./check-structure.ts";
@@ -55,6 +56,7 @@ export async function verifyDirectory(
   const fp8Only = options.fp8Only ?? false;
   announce(manifest, options.level, settings);
   const { problems, usable } = await checkFiles(directory, fp8Only);
+  problems.push(...checkManifest(manifest));
   problems.push(...(await checkStructure(directory, usable)));
   if (options.level !== "quick") problems.push(...(await checkContents(directory, usable, settings)));
   if (options.level === "deep") problems.push(...(await checkWords(directory, usable, settings)));
@@ -90,7 +92,8 @@ async function checkWords(
   const tensors = new Map(manifest.tensors.map((tensor) => [tensor.name, tensor]));
   const crcOf = (name: string): string | undefined => {
     const tensor = tensors.get(name);
-    const lost = tensor?.planes && (tensor.dtype === "F32" || tensor.inexact > tensor.patches);
+    const lost =
+      !manifest.restorable && tensor?.planes && (tensor.dtype === "F32" || tensor.inexact > tensor.patches);
     return lost ? undefined : tensor?.crc32.source;
   };
   const shards = manifest.source.files.filter(({ upper, lower }) => usable.has(upper) && usable.has(lower));

@@ -30,7 +30,7 @@ function sizes({ source, upper, lower }: ConvertResult["bytes"]): string[] {
 export function convertReport(result: ConvertResult): string {
   const checks = {
     none: "not verified",
-    quick: "was finished before: verified --quick",
+    quick: "was finished before: the source is the same, the directory passes verify --quick",
     full: "verified: sha256 of what was written, every source word rebuilt",
   };
   return [

@@ -118,3 +118,13 @@ test("fusion groups do not reach into another layer, nor take a bias", () => {
   assert.equal(fusionKey("model.layers.1.self_attn.q_proj.bias"), undefined);
   assert.equal(fusionKey("q_proj.weight"), fusionKey("k_proj.weight"));
 });
+
+test("heads and tables that only their path gives away are never included", () => {
+  for (const name of [
+    "shared.weight",
+    "lm_head.dense.weight",
+    "decoder.block.0.layer.0.relative_attention_bias.weight",
+  ]) {
+    assert.ok(isEmbeddingOrHead(name), name);
+  }
+});

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { isUnfinished, OutputDirectory } from "../../src/convert/output-directory.ts";
 import { UsageError } from "../../src/errors.ts";
@@ -73,9 +73,10 @@ test("files and links in the way are refused, and links are not followed", async
   writeFileSync(join(scratch, "file"), "");
   await assert.rejects(OutputDirectory.open(join(scratch, "file"), "force"), refused(/is a file/));
   mkdirSync(join(scratch, "elsewhere"));
-  for (const folder of [".nestedfp", "nestedfp"]) {
-    const out = join(scratch, `linked-${folder}`);
+  for (const folder of [".nestedfp", "nestedfp", "nestedfp/source"]) {
+    const out = join(scratch, `linked-${folder.replace("/", "-")}`);
     mkdirSync(out);
+    mkdirSync(dirname(join(out, folder)), { recursive: true });
     symlinkSync(join(scratch, "elsewhere"), join(out, folder));
     await assert.rejects(OutputDirectory.open(out, "force"), refused(/is a symbolic link/));
   }

@@ -155,3 +155,30 @@ test("a killed run that had only begun, or had all but finished, is resumed", as
     assert.deepEqual(treeOf(out), treeOf(whole), state);
   }
 });
+
+test("a finished directory is not taken for that of a source that changed since", async (t) => {
+  const scratch = await scratchDirectory(t);
+  const source = writeModel(join(scratch, "source"));
+  const out = join(scratch, "out");
+  await convert(source, out, fresh, tool, runSettings(t));
+  const changes: Readonly<Record<string, () => void>> = {
+    "a weight": () => {
+      const path = join(source, "model-00001-of-00003.safetensors");
+      const bytes = readFileSync(path);
+      bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 0x01;
+      writeFileSync(path, bytes);
+    },
+    "config.json": () => writeFileSync(join(source, "config.json"), '{"architectures": ["Other"]}'),
+    "one more file": () => writeFileSync(join(source, "tokenizer.json"), "{}"),
+  };
+  for (const [what, change] of Object.entries(changes)) {
+    const copy = join(scratch, "before");
+    cpSync(source, copy, { recursive: true });
+    change();
+    await assert.rejects(convert(source, out, resumed, tool, runSettings(t)), { exitCode: 2 }, what);
+    rmSync(source, { recursive: true });
+    cpSync(copy, source, { recursive: true });
+    rmSync(copy, { recursive: true });
+  }
+  assert.equal((await convert(source, out, resumed, tool, runSettings(t))).verify.mode, "quick");
+});
