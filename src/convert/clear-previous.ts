@@ -31,7 +31,9 @@ export async function clearPrevious(directory: OutputDirectory): Promise<void> {
     listed.add(sumsName).add(manifestName);
   }
   const present = await filesOf(directory.path);
-  const isOwn = (path: string): boolean => listed.has(path) || (directory.foundWork && ownShards.test(path));
+  // Only a conversion that had made room itself records that it is one: shards that stand here then are its own.
+  const unlisted = directory.foundCommand === "convert";
+  const isOwn = (path: string): boolean => listed.has(path) || (unlisted && ownShards.test(path));
   const foreign = present.find((path) => foreignWeights.test(path) && !isOwn(path));
   if (foreign !== undefined) {
     throw new UsageError(`${quote(directory.path)} holds ${quote(foreign)}, which nestedfp did not write`, {

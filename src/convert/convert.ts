@@ -79,7 +79,7 @@ export async function convert(
       const manifest = await finishedEarlier(output, sourcePath, rules, options.plan, tool, settings);
       if (manifest) return resultOf(output, manifest, "quick", started);
     }
-    const directory = await OutputDirectory.open(output, options.existing);
+    const directory = await OutputDirectory.open(output, options.existing, "convert");
     try {
       const manifest = await new Conversion(source, directory, options, tool, settings).run(rules);
       await directory.finish();
@@ -158,6 +158,7 @@ class Conversion {
     // Not only under --force: the run that is resumed may have been killed under it, before it came to this.
     if (!this.#record.cleared) {
       await clearPrevious(this.#directory);
+      await this.#directory.claim();
       await this.#record.keepCleared();
     }
     const planned = plannedBytes(shards, plan);

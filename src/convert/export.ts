@@ -30,8 +30,9 @@ export async function exportDirectory(
   await refuseOverlap(path, output);
   const listed = converted.manifest.files.filter((file) => to === "fp16" || file.role !== "lower");
   settings.listener({ type: "total", bytes: listed.reduce((sum, file) => sum + file.size, 0) });
-  const directory = await OutputDirectory.open(output, existing);
+  const directory = await OutputDirectory.open(output, existing, "export");
   try {
+    await directory.claim();
     const write = to === "fp16" ? exportFp16 : exportFp8Only;
     const files = await write(converted, directory, settings);
     await directory.finish();

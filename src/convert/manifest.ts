@@ -3,7 +3,7 @@ import { FormatError } from "../errors.ts";
 import type { Dtype } from "../safetensors/dtype.ts";
 import { isDtype } from "../safetensors/dtype.ts";
 import type { PlainJson } from "../safetensors/json.ts";
-import { parseJson, toPlain } from "../safetensors/json.ts";
+import { parsePlain } from "../safetensors/json.ts";
 import { quote } from "../safetensors/quote.ts";
 import type { Reason } from "./plan.ts";
 import { formatVersion } from "./quantization-config.ts";
@@ -146,7 +146,7 @@ export class UnknownVersionError extends FormatError {}
  */
 export function parseManifest(bytes: Uint8Array, label: string): Manifest {
   const check = new ShapeCheck(label);
-  const root = check.object(toPlain(parseJson(bytes, label)), "manifest");
+  const root = check.object(parsePlain(bytes, label), "manifest");
   if (root.format !== "nestedfp") throw check.fail("format", '"nestedfp"', root.format);
   const version = check.string(root.format_version, "format_version");
   const id = check.object(root.encoding, "encoding");

@@ -1,7 +1,8 @@
+import { createHash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
-import { constants, lstat, mkdir, open, readdir, rename, rm, rmdir, stat, unlink } from "node:fs/promises";
+import { constants, lstat, mkdir, open, readdir, readFile, rename, rm, rmdir, stat, unlink } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { UsageError } from "../errors.ts";
+import { NestedFpError, UsageError } from "../errors.ts";
 import { tryLock } from "../native/addon.ts";
 import { quote } from "../safetensors/quote.ts";
 import { outputError, systemCode } from "../safetensors/system-error.ts";
@@ -16,6 +17,12 @@ const workFolder = ".nestedfp";
  */
 export type ExistingPolicy = "new" | "resume" | "force";
 
+/** The commands that fill a directory. */
+export type WritingCommand = "convert" | "restore" | "export";
+
+/** Names the command whose files stand here; no .json, as it outlives the records of a run. */
+const commandName = "command";
+
 /**
  * A directory that is filled so that a kill at any moment leaves only complete files under final names. Files are
  * written to `DIR/.nestedfp/` and renamed when synced. One process at a time: the lock dies with its process.
@@ -27,6 +34,9 @@ export class OutputDirectory {
   readonly #created: readonly string[];
   /** Whether an unfinished run was found here. */
   readonly foundWork: boolean;
+  /** The command whose unfinished files were found here; undefined where it is not known. */
+  readonly foundCommand: WritingCommand | undefined;
+  readonly #command: WritingCommand;
   /** Names that this run gave. */
   readonly #placed: string[] = [];
   readonly #policy: ExistingPolicy;
@@ -34,35 +44,53 @@ export class OutputDirectory {
   private constructor(
     path: string,
     lock: FileHandle,
-    created: readonly string[],
-    foundWork: boolean,
+    found: Found & { readonly created: readonly string[] },
     policy: ExistingPolicy,
+    command: WritingCommand,
   ) {
     this.path = path;
     this.#lock = lock;
-    this.#created = created;
-    this.foundWork = foundWork;
+    this.#created = found.created;
+    this.foundWork = found.work;
+    this.foundCommand = found.command;
     this.#policy = policy;
+    this.#command = command;
   }
 
   /**
    * Creates or enters the directory and locks it.
    *
-   * @throws UsageError when it is not empty under `new`, or locked by another run.
+   * @throws UsageError when it is not empty under `new`, locked by another run, or another command's under `resume`.
    * @throws MachineError when the system refuses.
    */
-  static async open(path: string, policy: ExistingPolicy): Promise<OutputDirectory> {
+  static async open(path: string, policy: ExistingPolicy, command: WritingCommand): Promise<OutputDirectory> {
     await refuseNonEmpty(path, policy);
     await refuseLinks(path);
-    const foundWork = await isUnfinished(path);
+    const work = await isUnfinished(path);
     const created = await makeDirectories(join(resolve(path), workFolder));
     const lock = await acquireLock(path).catch(async (error) => {
       await removeEmpty(created);
       throw error;
     });
-    const directory = new OutputDirectory(path, lock, created, foundWork, policy);
+    const found = { work, command: await readCommand(path), created };
+    if (policy === "resume" && found.command !== undefined && found.command !== command) {
+      await lock.close();
+      throw new UsageError(`${quote(path)} holds an unfinished ${found.command}, which ${command} cannot resume`, {
+        hint: `choose another -o, or run that ${found.command} again with --force`,
+      });
+    }
+    const directory = new OutputDirectory(path, lock, found, policy, command);
     await directory.#removeTemporary();
     return directory;
+  }
+
+  /**
+   * Records that from now on files of this command stand under final names. Before the first is placed, and after
+   * what may be another's is gone: a later run believes it.
+   */
+  async claim(): Promise<void> {
+    const path = this.recordPath(commandName);
+    await writeAtomically(`${path}.tmp`, path, Buffer.from(this.#command));
   }
 
   /** The path of a scratch file that survives a kill, e.g. the record of a finished shard. */
@@ -72,7 +100,9 @@ export class OutputDirectory {
 
   /** Where the file that will be called `name` (may contain a folder) is written. */
   temporaryPath(name: string): string {
-    return join(this.path, workFolder, `${name.replaceAll("/", "-")}.tmp`);
+    // A digest, as ".tmp" after a name of 255 bytes would be longer than a file system takes.
+    const digest = createHash("sha256").update(name).digest("hex").slice(0, 16);
+    return join(this.path, workFolder, `${digest}.tmp`);
   }
 
   finalPath(name: string): string {
@@ -154,9 +184,16 @@ export class OutputDirectory {
   }
 }
 
+type Found = { readonly work: boolean; readonly command: WritingCommand | undefined };
+
 /** True when the directory holds the work folder of an unfinished run. */
 export async function isUnfinished(path: string): Promise<boolean> {
   return (await lstat(join(path, workFolder)).catch(() => undefined))?.isDirectory() ?? false;
+}
+
+async function readCommand(path: string): Promise<WritingCommand | undefined> {
+  const text = await readFile(join(path, workFolder, commandName), "utf8").catch(() => undefined);
+  return text === "convert" || text === "restore" || text === "export" ? text : undefined;
 }
 
 async function refuseNonEmpty(path: string, policy: ExistingPolicy): Promise<void> {
@@ -204,11 +241,28 @@ async function acquireLock(path: string): Promise<FileHandle> {
   const handle = await wrap(lockPath, open(lockPath, flags));
   const [held, onDisk] = await Promise.all([handle.stat(), stat(lockPath).catch(() => undefined)]);
   // A run that just finished may have removed the file between our open and our lock.
-  if (tryLock(handle.fd) && held.ino === onDisk?.ino) return handle;
+  if ((await lockOpen(handle, lockPath)) && held.ino === onDisk?.ino) return handle;
   await handle.close();
   throw new UsageError(`${quote(path)} is being written by another run of nestedfp`, {
     hint: "wait until it ends; a run that was killed holds no lock",
   });
+}
+
+/**
+ * Locks an open file. A file system without locks, as some network drives are, is a MachineError, and the file is
+ * closed then.
+ */
+export async function lockOpen(
+  handle: FileHandle,
+  path: string,
+  lock: (fd: number) => boolean = tryLock,
+): Promise<boolean> {
+  try {
+    return lock(handle.fd);
+  } catch (error) {
+    await handle.close();
+    throw error instanceof NestedFpError ? error : outputError(error, path);
+  }
 }
 
 async function writeAtomically(temporary: string, final: string, bytes: Uint8Array): Promise<void> {

@@ -52,8 +52,9 @@ export async function restore(
   const others = filesToCopy(manifest);
   const bytes = [...manifest.source.files, ...others].reduce((sum, file) => sum + file.size, 0);
   settings.listener({ type: "total", bytes });
-  const directory = await OutputDirectory.open(output, existing);
+  const directory = await OutputDirectory.open(output, existing, "restore");
   try {
+    await directory.claim();
     await refuseFullDisk(output, bytes);
     await restoreShards(converted, directory, settings);
     await copyFiles(converted, others, directory, settings);

@@ -69,6 +69,36 @@ export function parseValue(scanner: JsonScanner): JsonValue {
   }
 }
 
+/**
+ * As `toPlain(parseJson(...))`, for documents of tens of MB: the strict scanner only checks, and V8 builds the values
+ * with a fraction of the memory. Objects have the usual prototype; `__proto__` is a member like any other.
+ *
+ * @throws as {@link parseJson}
+ */
+export function parsePlain(bytes: Uint8Array, what: string): PlainJson {
+  const scanner = new JsonScanner(bytes, what);
+  checkValue(scanner);
+  scanner.end();
+  return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString());
+}
+
+function checkValue(scanner: JsonScanner): void {
+  switch (scanner.kind()) {
+    case "object":
+      return scanner.object(() => checkValue(scanner));
+    case "array":
+      return scanner.array(() => checkValue(scanner));
+    case "string":
+      scanner.string();
+      return;
+    case "number":
+      scanner.number();
+      return;
+    default:
+      scanner.literal();
+  }
+}
+
 /** Converts a parsed value to plain JS; numbers become the nearest double. */
 export function toPlain(value: JsonValue): PlainJson {
   if (value === null || typeof value !== "object") return value;

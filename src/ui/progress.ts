@@ -1,6 +1,8 @@
 import type { MultiBar, SingleBar } from "cli-progress";
 import type { Listener, Phase, RunEvent } from "../convert/events.ts";
 import { formatBytes, printable } from "../report/format.ts";
+import type { ProgressState } from "./progress-line.ts";
+import { progressLine } from "./progress-line.ts";
 
 /** `auto`: bars on a terminal, plain lines elsewhere. */
 export type ProgressMode = "auto" | "tty" | "plain" | "none";
@@ -37,13 +39,16 @@ async function bars(): Promise<Progress> {
   const all: MultiBar = new progress.MultiBar(
     {
       stream: process.stderr,
-      format: "{label} {bar} {percentage}% | {done} of {size} | {rate} | ETA {eta_formatted}",
-      barCompleteChar: "█",
-      barIncompleteChar: "░",
-      barsize: 24,
+      format: (_, { progress: share, eta }, payload: LinePayload) => {
+        // The library says "INF" or "NULL" where it knows no time.
+        const secondsLeft = Number.isFinite(eta) ? eta : undefined;
+        return progressLine({ ...payload, share, secondsLeft }, process.stderr.columns || 80);
+      },
       hideCursor: true,
       clearOnComplete: true,
       stopOnComplete: false,
+      // A line that stays the same still has to be drawn where a warning or a bar that is gone moved it.
+      forceRedraw: true,
       fps: 8,
       // Averages over more updates than the default: blocks arrive in bursts from parallel shards.
       etaBuffer: 64,
@@ -55,31 +60,35 @@ async function bars(): Promise<Progress> {
   const handle = (event: RunEvent): void => {
     if (event.type === "total") {
       total?.remove();
-      total = new Bar(all, "total".padEnd(labelWidth), event.bytes);
+      total = new Bar(all, { verb: "total" }, event.bytes);
     } else if (event.type === "begin") {
-      files.set(event.file, new Bar(all, labelOf(verbs[event.phase], event.file), event.bytes));
+      files.set(event.file, new Bar(all, { verb: verbs[event.phase], file: event.file }, event.bytes));
     } else if (event.type === "bytes") {
       files.get(event.file)?.add(event.bytes);
       total?.add(event.bytes);
     } else if (event.type === "end") {
       files.get(event.file)?.remove();
       files.delete(event.file);
+    } else if (all.isActive) {
+      all.log(foldLines(`Warning: ${event.message}`, process.stderr.columns || 80));
     } else {
-      all.log(`Warning: ${event.message}\n`);
+      process.stderr.write(`Warning: ${event.message}\n`);
     }
   };
-  return { listener: handle, close: () => all.stop() };
+  const close = (): void => {
+    // What was logged since the last drawing would be lost.
+    if (all.isActive) all.update();
+    all.stop();
+  };
+  return { listener: handle, close };
 }
 
-const labelWidth = 46;
-
-/** `scanning model-00001-of-00004.safetensors`; of a name too long its end is shown, which tells shards apart. */
-function labelOf(verb: string, file: string): string {
-  const name = printable(file);
-  const room = labelWidth - verb.length - 1;
-  const shown = name.length > room ? `…${name.slice(1 - room)}` : name;
-  return `${verb} ${shown}`.padEnd(labelWidth);
+/** While bars are drawn the terminal does not wrap: a longer text would lose its end. */
+function foldLines(text: string, columns: number): string {
+  return text.replace(new RegExp(`.{${columns}}(?=.)`, "gu"), "$&\n").concat("\n");
 }
+
+type LinePayload = Omit<ProgressState, "share" | "secondsLeft">;
 
 /** One bar with its rate. */
 class Bar {
@@ -89,10 +98,10 @@ class Bar {
   readonly #started = performance.now();
   #done = 0;
 
-  constructor(all: MultiBar, label: string, size: number) {
+  constructor(all: MultiBar, label: Pick<ProgressState, "verb" | "file">, size: number) {
     this.#all = all;
     this.#size = size;
-    this.#bar = all.create(Math.max(1, size), 0, { label, ...this.#numbers() });
+    this.#bar = all.create(Math.max(1, size), 0, { ...label, ...this.#numbers() });
   }
 
   add(bytes: number): void {
@@ -104,10 +113,10 @@ class Bar {
     this.#all.remove(this.#bar);
   }
 
-  #numbers(): { readonly done: string; readonly size: string; readonly rate: string } {
+  #numbers(): Omit<LinePayload, "verb" | "file"> {
     const seconds = (performance.now() - this.#started) / 1000;
-    const rate = seconds < 0.2 ? "–" : `${formatBytes(this.#done / seconds)}/s`;
-    return { done: formatBytes(this.#done), size: formatBytes(this.#size), rate };
+    const bytesPerSecond = seconds < 0.2 ? undefined : this.#done / seconds;
+    return { done: this.#done, size: this.#size, bytesPerSecond };
   }
 }
 

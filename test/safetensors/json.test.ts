@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { FormatError } from "../../src/errors.ts";
-import { findMember, objectEnd, parseJson, toPlain, uint64 } from "../../src/safetensors/json.ts";
+import { findMember, objectEnd, parseJson, parsePlain, toPlain, uint64 } from "../../src/safetensors/json.ts";
 import { Prng } from "./prng.ts";
 
 const encode = (text: string) => new TextEncoder().encode(text);
@@ -151,4 +151,29 @@ test("agrees with JSON.parse on random mutations of a document", () => {
     }
   }
   assert.ok(refusedByUs < 100);
+});
+
+test("parsePlain refuses what parseJson refuses, and gives the same values", () => {
+  const bytes = (text: string) => Buffer.from(text);
+  const text = '{"__proto__": {"a": [1, -2.5e3, true, null, "\\u00e9"]}, "b": {}}';
+  const plain = parsePlain(bytes(text), "doc");
+  assert.deepEqual(structuredClone(plain), structuredClone(toPlain(parseJson(bytes(text), "doc"))));
+  assert.ok(Object.hasOwn(plain as object, "__proto__"));
+  for (const bad of [
+    '{"a": 1, "a": 2}',
+    "[1,]",
+    '{"a": 01}',
+    "{} x",
+    '"\\ud800"',
+    `${"[".repeat(65)}${"]".repeat(65)}`,
+  ]) {
+    const refusal = (parse: (bytes: Uint8Array, what: string) => unknown) => {
+      try {
+        return assert.fail(`${parse(bytes(bad), "doc")}`);
+      } catch (error) {
+        return (error as Error).message;
+      }
+    };
+    assert.equal(refusal(parsePlain), refusal(parseJson), bad);
+  }
 });
