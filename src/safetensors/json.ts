@@ -85,15 +85,17 @@ export function parsePlain(bytes: Uint8Array, what: string): PlainJson {
 function checkValue(scanner: JsonScanner): void {
   switch (scanner.kind()) {
     case "object":
-      return scanner.object(() => checkValue(scanner));
+      scanner.object(() => checkValue(scanner));
+      break;
     case "array":
-      return scanner.array(() => checkValue(scanner));
+      scanner.array(() => checkValue(scanner));
+      break;
     case "string":
       scanner.string();
-      return;
+      break;
     case "number":
       scanner.number();
-      return;
+      break;
     default:
       scanner.literal();
   }
