@@ -60,7 +60,7 @@ async function convertCommand(source: string, flags: ConvertFlags): Promise<Fini
     { convert },
     { dryRun },
     { convertReport, dryRunReport },
-    { commonFormats, refuseUnknownFormat, writeReport },
+    { commonFormats, refuseReport, writeReport },
     { runWork },
     { readTool },
   ] = await Promise.all([
@@ -72,7 +72,7 @@ async function convertCommand(source: string, flags: ConvertFlags): Promise<Fini
     import("./tool.ts"),
   ]);
   const existing = existingPolicy(flags);
-  if (flags.report !== undefined) refuseUnknownFormat(flags.report, commonFormats);
+  if (flags.report !== undefined) await refuseReport(flags.report, commonFormats, flags.output);
   const plan = planOptionsOf(flags);
   const finished = await runWork("convert", flags, async (settings) => {
     if (flags.dryRun) {

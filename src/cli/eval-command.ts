@@ -25,7 +25,7 @@ import { createEvalProgress } from "../ui/eval-progress.ts";
 import type { EvalFlags } from "./eval.ts";
 import { interruptSignal } from "./interrupt.ts";
 import type { ReportFormats } from "./report-file.ts";
-import { commonFormats, refuseUnknownFormat, writeReport } from "./report-file.ts";
+import { commonFormats, refuseReport, writeReport } from "./report-file.ts";
 import type { Finished } from "./run.ts";
 import { makeDocument } from "./run.ts";
 
@@ -41,7 +41,7 @@ const formats: ReportFormats = {
 
 export async function evalCommand(path: string, flags: EvalFlags): Promise<Finished> {
   const gates = flags.failIf.map(parseGate);
-  if (flags.output !== undefined) refuseUnknownFormat(flags.output, formats);
+  if (flags.output !== undefined) await refuseReport(flags.output, formats);
   refuseOtherDevices(flags.device);
   const files = await openModel(path);
   try {
@@ -76,7 +76,7 @@ async function run(
   const { activations, perToken, ropeFrequencies } = flags;
   const codec = createCodec({ threads: flags.threads });
   const device = createCpuDevice({ threads: flags.threads });
-  const interrupt = interruptSignal();
+  const interrupt = interruptSignal("an evaluation goes on with --resume");
   const mode = flags.json && flags.progress === "auto" ? "none" : flags.progress;
   const progress = await createEvalProgress(mode, flags.quiet, basename(resolve(path)));
   try {

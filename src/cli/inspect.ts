@@ -41,7 +41,7 @@ async function inspectCommand(path: string, flags: InspectFlags): Promise<Finish
     { inspect },
     { inspectColumns, inspectReport },
     tables,
-    { commonFormats, refuseUnknownFormat, writeReport },
+    { commonFormats, refuseReport, writeReport },
     { runWork },
   ] = await Promise.all([
     import("../convert/inspect.ts"),
@@ -57,7 +57,7 @@ async function inspectCommand(path: string, flags: InspectFlags): Promise<Finish
     ".csv": (finished) => `${tables.csvTable(inspectColumns, rowsOf(finished))}\r\n`,
     ".md": (finished) => `${tables.markdownTable(inspectColumns, rowsOf(finished))}\n`,
   };
-  if (flags.output !== undefined) refuseUnknownFormat(flags.output, formats);
+  if (flags.output !== undefined) await refuseReport(flags.output, formats);
   const finished = await runWork("inspect", flags, async (settings) => {
     const result = await inspect(path, planOptionsOf(flags), settings);
     return { result, report: inspectReport(result) };

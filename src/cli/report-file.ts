@@ -1,6 +1,8 @@
-import { extname } from "node:path";
+import { access, constants, stat } from "node:fs/promises";
+import { dirname, extname, resolve } from "node:path";
 import { UsageError } from "../errors.ts";
 import { quote } from "../safetensors/quote.ts";
+import { outputError } from "../safetensors/system-error.ts";
 import { AtomicFile } from "../safetensors/writer.ts";
 import type { Finished } from "./run.ts";
 
@@ -13,15 +15,37 @@ export const commonFormats: ReportFormats = {
   ".md": ({ report }) => `\`\`\`\n${report}\n\`\`\`\n`,
 };
 
-/** @throws UsageError for an extension without a format; call it before the work, not after. */
-export function refuseUnknownFormat(path: string, formats: ReportFormats): void {
-  if (Object.hasOwn(formats, extname(path))) return;
-  throw new UsageError(
-    `${quote(path)} has the extension ${quote(extname(path))}, which is no report format`,
-    {
-      hint: `use one of ${Object.keys(formats).join(", ")}`,
-    },
-  );
+/**
+ * Refuses a report that could not be written; call it before the work, not after.
+ *
+ * @param made a directory that the work makes
+ * @throws UsageError for an extension without a format, a directory, or one that does not exist.
+ * @throws MachineError for a directory that is not writable.
+ */
+export async function refuseReport(path: string, formats: ReportFormats, made?: string): Promise<void> {
+  if (!Object.hasOwn(formats, extname(path))) {
+    throw new UsageError(
+      `${quote(path)} has the extension ${quote(extname(path))}, which is no report format`,
+      {
+        hint: `use one of ${Object.keys(formats).join(", ")}`,
+      },
+    );
+  }
+  const directory = dirname(resolve(path));
+  if (made !== undefined && directory === resolve(made)) return;
+  if ((await stat(path).catch(() => undefined))?.isDirectory()) {
+    throw new UsageError(`${quote(path)} is a directory, not a file`, {
+      hint: "give the report another name",
+    });
+  }
+  if (!(await stat(directory).catch(() => undefined))?.isDirectory()) {
+    throw new UsageError(`${quote(path)} cannot be written: ${quote(dirname(path))} is no directory`, {
+      hint: "make it first, or write the report elsewhere",
+    });
+  }
+  await access(directory, constants.W_OK | constants.X_OK).catch((error) => {
+    throw outputError(error, path);
+  });
 }
 
 /** Writes a report in the format of its extension, complete or not at all. */

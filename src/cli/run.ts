@@ -38,7 +38,7 @@ export async function runWork(
 ): Promise<Finished> {
   const budget = budgetMemory(options.maxMemory, options.threads, mostWorkers);
   const codec = createCodec({ threads: options.threads });
-  const interrupt = interruptSignal();
+  const interrupt = interruptSignal(name === "convert" ? "a conversion goes on with --resume" : undefined);
   const progress = await createProgress(
     options.json && options.progress === "auto" ? "none" : options.progress,
     options.quiet,

@@ -35,19 +35,15 @@ export function addVerify(
 }
 
 async function verifyCommand(path: string, flags: VerifyFlags): Promise<Finished> {
-  const [
-    { verifyDirectory },
-    { verifyReport },
-    { commonFormats, refuseUnknownFormat, writeReport },
-    { runWork },
-  ] = await Promise.all([
-    import("../convert/verify.ts"),
-    import("../report/conversion.ts"),
-    import("./report-file.ts"),
-    import("./run.ts"),
-  ]);
+  const [{ verifyDirectory }, { verifyReport }, { commonFormats, refuseReport, writeReport }, { runWork }] =
+    await Promise.all([
+      import("../convert/verify.ts"),
+      import("../report/conversion.ts"),
+      import("./report-file.ts"),
+      import("./run.ts"),
+    ]);
   const level = levelOf(flags);
-  if (flags.output !== undefined) refuseUnknownFormat(flags.output, commonFormats);
+  if (flags.output !== undefined) await refuseReport(flags.output, commonFormats);
   const { fp8Only, against } = flags;
   const finished = await runWork("verify", flags, async (settings) => {
     const result = await verifyDirectory(path, { level, fp8Only, against }, settings);

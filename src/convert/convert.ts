@@ -28,6 +28,7 @@ import { planSha256, RunRecord } from "./run-record.ts";
 import type { ShardScan } from "./scan.ts";
 import type { Source } from "./source.ts";
 import { openSource, refuseOverlap } from "./source.ts";
+import { warnOfUnreadable } from "./source-root.ts";
 import { splitShard } from "./split-shard.ts";
 
 export type ConvertOptions = {
@@ -47,6 +48,8 @@ export type ConvertResult = {
   readonly coverage: number;
   readonly restorable: boolean;
   readonly reasons: Summary["reasons"];
+  /** What beside the shards was not copied, and why. */
+  readonly omitted: ManifestHead["source"]["omitted"];
   /** File sizes. */
   readonly bytes: { readonly source: number; readonly upper: number; readonly lower: number };
   readonly verify: {
@@ -74,6 +77,7 @@ export async function convert(
   const source = await openSource(sourcePath);
   try {
     await refuseOverlap(source.checkpoint.root, output);
+    warnOfUnreadable(source.root, settings.listener);
     const rules = headerRules(source.tensors, options.plan);
     if (options.existing === "resume") {
       const manifest = await finishedEarlier(output, sourcePath, rules, options.plan, tool, settings);
@@ -108,6 +112,7 @@ function resultOf(
     coverage: manifest.summary.coverage,
     restorable: manifest.restorable,
     reasons: manifest.summary.reasons,
+    omitted: manifest.source.omitted,
     bytes: {
       source: manifest.source.files.reduce((sum, file) => sum + file.size, 0),
       upper: sizeOf("upper"),

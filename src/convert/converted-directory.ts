@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { FormatError } from "../errors.ts";
 import { quote } from "../safetensors/quote.ts";
 import { readWholeFile } from "../safetensors/reader.ts";
+import { systemCode } from "../safetensors/system-error.ts";
 import type { Manifest } from "./manifest.ts";
 import { manifestName, parseManifest } from "./manifest.ts";
 
@@ -25,6 +26,20 @@ export async function openConverted(path: string): Promise<ConvertedDirectory> {
   await refuseUnconverted(path);
   const bytes = await readWholeFile(join(path, manifestName), largestManifest);
   return { path, manifest: parseManifest(bytes, manifestName) };
+}
+
+/** @throws FormatError when a lower file is not there: what gives the source back needs all of them. */
+export async function refuseAbsentLower({ path, manifest }: ConvertedDirectory): Promise<void> {
+  for (const { lower } of manifest.source.files) {
+    const status = await stat(join(path, lower)).catch((error) => error);
+    if (systemCode(status) !== "ENOENT") continue;
+    throw new FormatError(
+      `${quote(path)} has no ${quote(lower)}, which holds the lower halves of its words`,
+      {
+        hint: "an FP8-only export lacks these files: use the directory that it was made from",
+      },
+    );
+  }
 }
 
 /** @throws FormatError when the directory has no manifest. */

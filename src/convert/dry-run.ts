@@ -1,3 +1,5 @@
+import { readdir } from "node:fs/promises";
+import { quote } from "../safetensors/quote.ts";
 import type { RunSettings } from "./analyse.ts";
 import {
   finiteMax,
@@ -9,12 +11,14 @@ import {
   warnOfFusedExperts,
 } from "./analyse.ts";
 import { freeBytes } from "./disk-space.ts";
+import type { Listener } from "./events.ts";
 import { plannedTensor, refuseCollisions } from "./layout.ts";
 import type { Summary } from "./manifest.ts";
 import { peakMemory } from "./memory-budget.ts";
 import type { PlanOptions, Reason } from "./plan.ts";
 import { headerRules } from "./plan.ts";
 import { openSource, refuseOverlap } from "./source.ts";
+import { warnOfUnreadable } from "./source-root.ts";
 
 /** What `--dry-run` says; nothing is written. */
 export type DryRunResult = {
@@ -56,7 +60,11 @@ export async function dryRun(
 ): Promise<DryRunResult> {
   const source = await openSource(sourcePath);
   try {
-    if (output !== undefined) await refuseOverlap(source.checkpoint.root, output);
+    if (output !== undefined) {
+      await refuseOverlap(source.checkpoint.root, output);
+      await warnOfContents(output, settings.listener);
+    }
+    warnOfUnreadable(source.root, settings.listener);
     const { tensors, checkpoint } = source;
     const rules = headerRules(tensors, options);
     const sourceSize = checkpoint.shards.reduce((sum, shard) => sum + shard.size, 0);
@@ -96,4 +104,11 @@ export async function dryRun(
   } finally {
     await source.checkpoint.close();
   }
+}
+
+async function warnOfContents(output: string, listener: Listener): Promise<void> {
+  const [first] = await readdir(output).catch(() => []);
+  if (first === undefined) return;
+  const message = `${quote(output)} is not empty (it holds ${quote(first)}): a conversion needs --resume or --force`;
+  listener({ type: "warning", message });
 }

@@ -1,5 +1,5 @@
 import type { RunSettings } from "./analyse.ts";
-import { openConverted } from "./converted-directory.ts";
+import { openConverted, refuseAbsentLower } from "./converted-directory.ts";
 import type { ExportedFile } from "./export-fp8-only.ts";
 import { exportFp8Only } from "./export-fp8-only.ts";
 import { exportFp16 } from "./export-fp16.ts";
@@ -27,6 +27,7 @@ export async function exportDirectory(
 ): Promise<ExportResult> {
   const started = performance.now();
   const converted = await openConverted(path);
+  if (to === "fp16") await refuseAbsentLower(converted);
   await refuseOverlap(path, output);
   const listed = converted.manifest.files.filter((file) => to === "fp16" || file.role !== "lower");
   settings.listener({ type: "total", bytes: listed.reduce((sum, file) => sum + file.size, 0) });

@@ -6,10 +6,11 @@ import type { RunSettings } from "./analyse.ts";
 import { finiteMax, planScanned, scanCheckpoint, scannedTensors, summarise } from "./analyse.ts";
 import { concurrently } from "./concurrently.ts";
 import type { ConvertedDirectory } from "./converted-directory.ts";
-import { isConverted, openConverted } from "./converted-directory.ts";
+import { isConverted, openConverted, refuseUnconverted } from "./converted-directory.ts";
 import { step } from "./events.ts";
 import { plannedTensor } from "./layout.ts";
 import type { Summary } from "./manifest.ts";
+import { isUnfinished } from "./output-directory.ts";
 import { openPair } from "./pair.ts";
 import type { Piece } from "./pieces.ts";
 import { oneAhead, piecesOf } from "./pieces.ts";
@@ -58,6 +59,8 @@ export async function inspect(
   settings: RunSettings,
 ): Promise<InspectResult> {
   if (await isConverted(path)) return inspectConverted(await openConverted(path), settings);
+  // Else a first shard would pass for a whole checkpoint.
+  if (await isUnfinished(path)) await refuseUnconverted(path);
   const checkpoint = await openCheckpoint(path);
   try {
     return await inspectSource(path, checkpoint, options, settings);

@@ -1,6 +1,18 @@
 import { createHash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
-import { constants, lstat, mkdir, open, readdir, readFile, rename, rm, rmdir, stat, unlink } from "node:fs/promises";
+import {
+  constants,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  unlink,
+} from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { NestedFpError, UsageError } from "../errors.ts";
 import { tryLock } from "../native/addon.ts";
@@ -75,9 +87,12 @@ export class OutputDirectory {
     const found = { work, command: await readCommand(path), created };
     if (policy === "resume" && found.command !== undefined && found.command !== command) {
       await lock.close();
-      throw new UsageError(`${quote(path)} holds an unfinished ${found.command}, which ${command} cannot resume`, {
-        hint: `choose another -o, or run that ${found.command} again with --force`,
-      });
+      throw new UsageError(
+        `${quote(path)} holds an unfinished ${found.command}, which ${command} cannot resume`,
+        {
+          hint: `choose another -o, or run that ${found.command} again with --force`,
+        },
+      );
     }
     const directory = new OutputDirectory(path, lock, found, policy, command);
     await directory.#removeTemporary();

@@ -6,7 +6,7 @@ import type { RunSettings } from "./analyse.ts";
 import { sourceName } from "./check-against.ts";
 import { concurrently } from "./concurrently.ts";
 import type { ConvertedDirectory } from "./converted-directory.ts";
-import { openConverted } from "./converted-directory.ts";
+import { openConverted, refuseAbsentLower } from "./converted-directory.ts";
 import { refuseFullDisk } from "./disk-space.ts";
 import { step } from "./events.ts";
 import { copyHashed } from "./hash-file.ts";
@@ -48,6 +48,7 @@ export async function restore(
       hint: "`nestedfp export DIR --to fp16` writes what it has as an FP16 checkpoint",
     });
   }
+  await refuseAbsentLower(converted);
   await refuseOverlap(path, output);
   const others = filesToCopy(manifest);
   const bytes = [...manifest.source.files, ...others].reduce((sum, file) => sum + file.size, 0);

@@ -2,6 +2,8 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import { compareUtf8 } from "../safetensors/compare-utf8.ts";
+import { quote } from "../safetensors/quote.ts";
+import type { Listener } from "./events.ts";
 
 export type Omitted = { readonly path: string; readonly reason: string };
 
@@ -12,6 +14,9 @@ export type SourceRoot = {
   /** Left out, and why. Sorted by path. */
   readonly omitted: readonly Omitted[];
 };
+
+/** The reason of a file that somebody wanted here, but that cannot be had. */
+const unreadable = "broken link";
 
 const otherWeights = /\.(bin|gguf|onnx|h5|msgpack)$/;
 
@@ -30,9 +35,17 @@ export async function listSourceRoot(checkpoint: Checkpoint): Promise<SourceRoot
   return { files, omitted };
 }
 
+/** What is left out although somebody wanted it here: a link that leads nowhere, or a name that cannot be read. */
+export function warnOfUnreadable({ omitted }: SourceRoot, listener: Listener): void {
+  for (const { path } of omitted.filter(({ reason }) => reason === unreadable)) {
+    const message = `${quote(path)} is not copied: it is a link that leads nowhere, or has a name that cannot be read`;
+    listener({ type: "warning", message });
+  }
+}
+
 async function reasonToOmit(root: string, name: string): Promise<string | undefined> {
   const status = await stat(join(root, name)).catch(() => undefined);
-  if (status === undefined) return "broken link";
+  if (status === undefined) return unreadable;
   if (status.isDirectory()) return "sub-folder";
   if (!status.isFile()) return "not a regular file";
   if (name.endsWith(".index.json")) return "unused index";

@@ -38,8 +38,21 @@ export function convertReport(result: ConvertResult): string {
     ...decisions(result),
     ...sizes(result.bytes),
     `restore   ${result.restorable ? "gives the source back byte for byte" : "not possible: words were dropped as asked"}`,
+    ...omissions(result.omitted),
     checks[result.verify.mode],
   ].join("\n");
+}
+
+const mostOmissions = 8;
+
+function omissions(omitted: ConvertResult["omitted"]): string[] {
+  const more = omitted.length - mostOmissions;
+  return [
+    ...omitted
+      .slice(0, mostOmissions)
+      .map(({ path, reason }) => `not copied: ${printable(path)} (${printable(reason)})`),
+    ...(more > 0 ? [`not copied: ${more} more`] : []),
+  ];
 }
 
 const plannedColumns: readonly Column<DryRunResult["tensors"][number]>[] = [

@@ -51,5 +51,6 @@ const outputHints = new Map([
   ["EACCES", "check the permissions of the output directory or choose another"],
   ["EPERM", "check the permissions of the output directory or choose another"],
   ["ENOENT", "the output directory does not exist or was removed meanwhile"],
+  ["ENOLCK", "that file system has no file locks: choose an output directory on another one"],
   ["EFBIG", "that file system does not allow files of this size: choose another output directory"],
 ]);

@@ -48,7 +48,7 @@ async function main() {
   console.log(`\n${gib} GiB of normal FP16 weights in 512 MiB shards`);
   makeCheckpoint(source, Array(Math.round(gib * 2)).fill(GiB / 2), 8);
   await conversions(source);
-  rmSync(source, { recursive: true });
+  if (!values.keep) rmSync(source, { recursive: true });
 
   const one = join(work, "one-tensor");
   const tensorGib = Number(values["tensor-gib"]);
@@ -57,7 +57,7 @@ async function main() {
   console.log(
     `\none tensor of ${tensorGib} GiB, --verify full: peak RSS ${peakMiB.toFixed(0)} MiB (mark: 300), ${seconds.toFixed(1)} s`,
   );
-  rmSync(one, { recursive: true });
+  if (!values.keep) rmSync(one, { recursive: true });
   rmSync(join(work, "one-out"), { recursive: true });
 
   startTime();

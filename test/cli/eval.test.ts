@@ -115,6 +115,7 @@ test("an interrupted run goes on with the windows that are left, to the same res
   started.child.kill("SIGINT");
   const interrupted = await started.ended;
   assert.ok(interrupted.code === 130 || interrupted.code === 0, interrupted.stderr);
+  if (interrupted.code === 130) assert.match(interrupted.stderr, /Hint: an evaluation goes on with --resume/);
   const resumed = documentOf<Result>(await evaluate(t, [...args, "--resume"], cache));
   assert.deepEqual(resumed.result, whole.result);
 });

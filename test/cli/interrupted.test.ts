@@ -87,7 +87,7 @@ describe("a conversion that is killed", () => {
     assertRefused(other, 2, /was made with option rowShift true, and this run has false/);
     const otherSource = writeModel(join(scratch.path, "other"), { width: 16 });
     const foreign = await nestedfp(["convert", otherSource, "-o", out, "--resume"]);
-    assertRefused(foreign, 2, /was made with the source files/);
+    assertRefused(foreign, 2, /was made from another source/);
     assertRefused(await nestedfp(["verify", out]), 4, /is not a nestedfp directory/);
     assertOk(await nestedfp(["convert", source, "-o", out, "--force"]));
     assert.deepEqual(treeOf(out), expected);
@@ -104,14 +104,28 @@ describe("a conversion that is asked to stop", () => {
       const run = start(["convert", source, "-o", out, "--json", "--progress", "plain"]);
       await run.line(/^25% /);
       run.child.kill(signal);
-      assertRefused(await run.ended, code, new RegExp(`^Error: interrupted by ${signal}$`));
+      const ended = await run.ended;
+      assertRefused(ended, code, new RegExp(`^Error: interrupted by ${signal}$`));
+      assert.match(ended.stderr, /Hint: a conversion goes on with --resume\n$/);
       const kept = readdirSync(join(out, ".nestedfp"));
       assert.ok(kept.includes("run.json") && !kept.some((name) => name.endsWith(".tmp")), `${kept}`);
       assertOnlyWholeFiles(out, expected);
+      const inspected = await nestedfp(["inspect", out]);
+      assertRefused(inspected, 4, /is not a nestedfp directory/);
+      assert.match(inspected.stderr, /Hint: its conversion is not finished: run `nestedfp convert` again/);
       assertOk(await nestedfp(["convert", source, "-o", out, "--resume"]));
       assert.deepEqual(treeOf(out), expected);
     });
   }
+
+  test("what cannot be resumed does not promise it", async () => {
+    const run = start(["verify", reference, "--deep", "--progress", "plain"]);
+    await run.line(/^25% /);
+    run.child.kill("SIGINT");
+    const ended = await run.ended;
+    assertRefused(ended, 130, /^Error: interrupted by SIGINT$/);
+    assert.doesNotMatch(ended.stderr, /Hint/);
+  });
 });
 
 describe("--resume", () => {
@@ -136,7 +150,7 @@ describe("--resume", () => {
     const options = await nestedfp(["convert", source, "-o", reference, "--resume", "--no-row-shift"]);
     assertRefused(options, 2, /decided as null, and this run has "range"/);
     const foreign = await nestedfp(["convert", other, "-o", reference, "--resume"]);
-    assertRefused(foreign, 2, /was made with the source files/);
+    assertRefused(foreign, 2, /was made from another source/);
     assert.deepEqual(treeOf(reference), expected);
   });
 

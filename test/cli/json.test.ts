@@ -60,6 +60,7 @@ describe("--json prints one document", { concurrency: 2 }, () => {
       coverage: manifest.summary.coverage,
       restorable: true,
       reasons: manifest.summary.reasons,
+      omitted: manifest.source.omitted,
       bytes: {
         source: readFileSync(join(source, "model.safetensors")).length,
         upper: sizeOf("upper"),

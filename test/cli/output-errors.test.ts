@@ -119,15 +119,38 @@ describe("a target that must not be written gives 3:", { concurrency: 2 }, () =>
     assertRefused(run, 3, /cannot be written: not a directory \(ENOTDIR\)/);
   });
 
-  test("a report into a folder that does not exist", async () => {
-    const run = await nestedfp([
-      "verify",
-      converted,
-      "-o",
-      join(scratch.path, "nowhere/report.json"),
-      "--json",
-    ]);
-    assertRefused(run, 3, /report\.json.* cannot be written: no such file or directory/);
+  test("a report on a read-only file system, before the work", { skip: noMount }, async (t) => {
+    const disk = await smallDisk(t, 2 ** 24, "ro");
+    const out = join(scratch.path, "not-begun");
+    const run = await nestedfp(["convert", source, "-o", out, "--report", join(disk, "r.json"), "--json"]);
+    assertRefused(run, 3, /r\.json" cannot be written: read-only file system \(EROFS\)/);
+    assert.ok(!existsSync(out));
+  });
+});
+
+describe("a report that cannot be written gives 2 before the work:", { concurrency: 2 }, () => {
+  const out = join(scratch.path, "unbegun");
+  const reports: readonly (readonly string[])[] = [
+    ["convert", source, "-o", out, "--report"],
+    ["verify", converted, "-o"],
+    ["inspect", source, "-o"],
+    ["eval", source, "--text", join(source, "vocab.txt"), "-o"],
+  ];
+  for (const args of reports) {
+    test(args[0] ?? "", async (t) => {
+      const run = await nestedfp([...args, join(scratch.path, "nowhere/r.json"), "--json"]);
+      assertRefused(run, 2, /nowhere\/r\.json" cannot be written: ".*nowhere" is no directory/);
+      const folder = join(await scratchDirectory(t), "r.json");
+      mkdirSync(folder);
+      assertRefused(await nestedfp([...args, folder]), 2, /r\.json" is a directory, not a file/);
+      assert.ok(!existsSync(out));
+    });
+  }
+
+  test("but a conversion's may go into the directory that it makes", async (t) => {
+    const made = join(await scratchDirectory(t), "made");
+    assertOk(await nestedfp(["convert", source, "-o", made, "--report", join(made, "r.json")]));
+    assert.ok(existsSync(join(made, "r.json")));
   });
 });
 

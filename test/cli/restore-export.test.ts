@@ -52,6 +52,14 @@ describe("export --to fp8-only", { concurrency: 2 }, () => {
   const view = at("view");
   before(async () => assertOk(await nestedfp(["export", converted, "--to", "fp8-only", "-o", view])));
 
+  test("gives neither the source nor FP16 back, and the hint says why", async () => {
+    for (const args of [["restore"], ["export", "--to", "fp16"]]) {
+      const run = await nestedfp([...args, view, "-o", at("from-view")]);
+      assertRefused(run, 4, /has no "nestedfp\/lower-00001-of-00003\.nfp"/);
+      assert.match(run.stderr, /Hint: an FP8-only export lacks these files/);
+    }
+  });
+
   test("is the root without the lower files, and passes verify --fp8-only at every level", async () => {
     const lower = (path: string): boolean => path.endsWith(".nfp");
     const files = Object.entries(treeOf(converted)).filter(([path]) => !lower(path));
@@ -68,7 +76,6 @@ describe("export --to fp8-only", { concurrency: 2 }, () => {
       assertOk(await nestedfp(["verify", view, "--fp8-only", level]));
     const without = documentOf<VerifyResult>(await nestedfp(["verify", view, "--json"]));
     assert.deepEqual(new Set(without.result.problems.map(({ kind }) => kind)), new Set(["missing", "sums"]));
-    assertRefused(await nestedfp(["restore", view, "-o", at("view-back")]), 4, /lower-.*no such file/);
   });
 
   test("of a directory of links, as the hub's cache has them, holds files", async () => {

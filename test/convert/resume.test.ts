@@ -6,7 +6,10 @@ import { test } from "node:test";
 import type { ConvertOptions } from "../../src/convert/convert.ts";
 import { convert } from "../../src/convert/convert.ts";
 import type { Phase, RunEvent } from "../../src/convert/events.ts";
+import { exportDirectory } from "../../src/convert/export.ts";
+import { OutputDirectory } from "../../src/convert/output-directory.ts";
 import { defaultPlanOptions } from "../../src/convert/plan.ts";
+import { restore } from "../../src/convert/restore.ts";
 import { verifyDirectory } from "../../src/convert/verify.ts";
 import { treeOf, writeCheckpoint, writeModel, zeros } from "./checkpoints.ts";
 import { runSettings, scratchDirectory, tool } from "./scratch.ts";
@@ -182,3 +185,46 @@ test("a finished directory is not taken for that of a source that changed since"
   }
   assert.equal((await convert(source, out, resumed, tool, runSettings(t))).verify.mode, "quick");
 });
+
+test("shards that a killed restore left, or that it found, are not a conversion's to remove", async (t) => {
+  const scratch = await scratchDirectory(t);
+  const source = writeModel(join(scratch, "source"));
+  const converted = join(scratch, "converted");
+  await convert(source, converted, fresh, tool, runSettings(t));
+  const out = join(scratch, "out");
+  mkdirSync(out);
+  // The user's own, which a restore under --force leaves alone.
+  writeFileSync(join(out, "model-00007-of-00009.safetensors"), "mine");
+  const killed = await OutputDirectory.open(out, "force", "restore");
+  await killed.claim();
+  await killed.writeFile("model-00001-of-00003.safetensors", Buffer.from("restored"));
+  await killed.abandon(true);
+  const before = treeOf(out);
+  await assert.rejects(
+    convert(source, out, resumed, tool, runSettings(t)),
+    /holds an unfinished restore, which convert cannot resume/,
+  );
+  for (let run = 0; run < 2; run++) {
+    const forced: ConvertOptions = { ...fresh, existing: "force" };
+    await assert.rejects(convert(source, out, forced, tool, runSettings(t)), /which nestedfp did not write/);
+  }
+  for (const name of Object.keys(before).filter((path) => !path.startsWith(".nestedfp/")))
+    assert.equal(treeOf(out)[name], before[name], name);
+});
+
+for (const command of ["restore", "export"] as const) {
+  test(`a ${command} records that it works in its directory`, async (t) => {
+    const scratch = await scratchDirectory(t);
+    const source = writeModel(join(scratch, "source"));
+    const [converted, out] = [join(scratch, "converted"), join(scratch, "out")];
+    await convert(source, converted, fresh, tool, runSettings(t));
+    const found: string[] = [];
+    const settings = runSettings(t, { workers: 1 });
+    const listener = (event: RunEvent): void => {
+      if (event.type === "begin") found.push(readFileSync(join(out, ".nestedfp/command"), "utf8"));
+    };
+    if (command === "restore") await restore(converted, out, "new", { ...settings, listener });
+    else await exportDirectory(converted, "fp16", out, "new", { ...settings, listener });
+    assert.ok(found.length > 0 && found.every((name) => name === command), found.join());
+  });
+}

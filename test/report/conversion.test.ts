@@ -18,6 +18,7 @@ const converted: ConvertResult = {
   coverage: 0.75,
   restorable: true,
   reasons: { not_linear: 2, nonfinite: 1 },
+  omitted: [],
   bytes: { source: 2048, upper: 1024, lower: 1536 },
   verify: { mode: "full", ok: true, mismatches: 0 },
   seconds: 1.5,
@@ -44,6 +45,20 @@ test("convert: what was split and why not, sizes as shares of the source, and wh
   });
   assert.match(lossy, /restore {3}not possible/);
   assert.match(lossy, /not verified$/);
+});
+
+test("convert: what was not copied, the first of many", () => {
+  const omitted = (count: number): ConvertResult["omitted"] =>
+    Array.from({ length: count }, (_, i) => ({ path: `onnx-${i}\u001b`, reason: "sub-folder" }));
+  const linesOf = (count: number): string[] =>
+    convertReport({ ...converted, omitted: omitted(count) })
+      .split("\n")
+      .filter((line) => line.startsWith("not copied"));
+  assert.deepEqual(linesOf(0), []);
+  assert.deepEqual(linesOf(1), ["not copied: onnx-0\\u001b (sub-folder)"]);
+  assert.equal(linesOf(8).length, 8);
+  assert.equal(linesOf(8).at(-1), "not copied: onnx-7\\u001b (sub-folder)");
+  assert.deepEqual(linesOf(11).slice(7), ["not copied: onnx-7\\u001b (sub-folder)", "not copied: 3 more"]);
 });
 
 const tensors: DryRunResult["tensors"] = [
