@@ -87,7 +87,7 @@ describe("a conversion that is killed", () => {
     assertRefused(other, 2, /was made with option rowShift true, and this run has false/);
     const otherSource = writeModel(join(scratch.path, "other"), { width: 16 });
     const foreign = await nestedfp(["convert", otherSource, "-o", out, "--resume"]);
-    assertRefused(foreign, 2, /was made from another source/);
+    assertRefused(foreign, 2, /was made with the source files/);
     assertRefused(await nestedfp(["verify", out]), 4, /is not a nestedfp directory/);
     assertOk(await nestedfp(["convert", source, "-o", out, "--force"]));
     assert.deepEqual(treeOf(out), expected);
