@@ -81,6 +81,8 @@
         "napi/codec_pool.cc",
         "napi/cpu_arguments.cc",
         "napi/cpu_device.cc",
+        "napi/cpu_device_operations.cc",
+        "napi/cpu_device_results.cc",
         "napi/cpu_handles.cc",
         "napi/cpu_memory.cc",
         "napi/file_lock.cc",

@@ -1,7 +1,8 @@
-// Times the linear layers of the CPU device beside the machine's own limits, and prints tab-separated medians:
+// Times the linear layers of the CPU device beside the machine's own limits, and prints tab-separated
+// medians:
 //     gemm_bench [--threads N] [--implementation NAME] [--samples N] [--tokens M,M,...] [--rows N] [--cols K]
-// Each sample runs every contender once, one after the other, so that what else happens on the machine meets all of
-// them alike. Few tokens read the weights of as many layers as it takes to leave every cache behind.
+// Each sample runs every contender once, one after the other, so that what else happens on the machine meets
+// all of them alike. Few tokens read the weights of as many layers as it takes to leave every cache behind.
 // test/bench/eval.mjs runs it and draws the table.
 #include <algorithm>
 #include <charconv>
@@ -73,7 +74,11 @@ Options parse(int argc, char** argv) {
 class Layers {
    public:
     Layers(size_t count, size_t rows, size_t cols)
-        : rows_(rows), cols_(cols), words_(count * rows * cols), upper_(words_.size()), lower_(words_.size()) {
+        : rows_(rows),
+          cols_(cols),
+          words_(count * rows * cols),
+          upper_(words_.size()),
+          lower_(words_.size()) {
         uint32_t state = 42;
         for (size_t k = 0; k < words_.size(); ++k) {
             state = state * 1664525u + 1013904223u;
@@ -143,17 +148,18 @@ void measure(cpu::Engine& engine, const Options& options, const Layers& layers, 
         std::map<std::string, double> seconds;
         seconds["peak"] = bench::fma_gflops(engine.team, options.implementation);
         seconds["read"] = bench::read_gigabytes(engine.team, layers.words());
-        for (const auto& [name, loader, quantise_x] : kContenders) {
-            seconds[name] = seconds_of([&] {
+        for (const Contender& contender : kContenders) {
+            const cpu::Loader loader = contender.loader;
+            seconds[contender.name] = seconds_of([&] {
                 for (size_t layer = 0; layer < used_layers; ++layer) {
                     cpu::linear(engine, {.x = {x.data(), tokens, options.cols, options.cols},
                                          .weights = layers.view(loader, layer),
                                          .out = {out.data(), tokens, options.rows, options.rows},
                                          .row_scales = loader == cpu::Loader::kFp8 ? scales.data() : nullptr,
-                                         .quantise_x = quantise_x});
+                                         .quantise_x = contender.quantise_x});
                 }
             });
-            seconds[name] /= static_cast<double>(used_layers);
+            seconds[contender.name] /= static_cast<double>(used_layers);
         }
         for (const auto& [name, value] : seconds) {
             if (sample > 0) samples[name].push_back(value);

@@ -222,9 +222,11 @@ constexpr int dot_rows(int tokens) { return tokens <= 2 ? 2 : 1; }
 constexpr int kTileRows = 6;
 constexpr int kTileVecs = 1;
 
+// Each needs the one before it.
+#include "cpu/vector/rows-inl.h"
+//
 #include "cpu/vector/dot-inl.h"
 #include "cpu/vector/row_operations-inl.h"
-#include "cpu/vector/rows-inl.h"
 #include "cpu/vector/tile-inl.h"
 
 }  // namespace
@@ -252,8 +254,8 @@ bool is_supported() {
 const Implementation avx2_implementation{
     .name = "avx2",
     .is_supported = is_supported,
-    .dot = {dot<HalfRow>, dot<NestedHalfRow>, dot<NestedFp8Row>, dot<Fp8Row>},
-    .decode = {decode<HalfRow>, decode<NestedHalfRow>, decode<NestedFp8Row>, decode<Fp8Row>},
+    .dot = {dot<HalfRow>, dot_nested<PlaneRow>, dot_nested<Fp8Row>, dot<Fp8Row>},
+    .decode = {decode<HalfRow>, decode_nested<PlaneRow>, decode_nested<Fp8Row>, decode<Fp8Row>},
     .tile_rows = kTileRows,
     .tile_tokens = kTileVecs * kLanes,
     .tile = tile,

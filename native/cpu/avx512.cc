@@ -173,9 +173,11 @@ constexpr int dot_rows(int tokens) { return tokens <= 4 ? 4 : 2; }
 constexpr int kTileRows = 12;
 constexpr int kTileVecs = 2;
 
+// Each needs the one before it.
+#include "cpu/vector/rows-inl.h"
+//
 #include "cpu/vector/dot-inl.h"
 #include "cpu/vector/row_operations-inl.h"
-#include "cpu/vector/rows-inl.h"
 #include "cpu/vector/tile-inl.h"
 
 }  // namespace
@@ -197,8 +199,8 @@ bool is_supported() {
 const Implementation avx512_implementation{
     .name = "avx512",
     .is_supported = is_supported,
-    .dot = {dot<HalfRow>, dot<NestedHalfRow>, dot<NestedFp8Row>, dot<Fp8Row>},
-    .decode = {decode<HalfRow>, decode<NestedHalfRow>, decode<NestedFp8Row>, decode<Fp8Row>},
+    .dot = {dot<HalfRow>, dot_nested<PlaneRow>, dot_nested<Fp8Row>, dot<Fp8Row>},
+    .decode = {decode<HalfRow>, decode_nested<PlaneRow>, decode_nested<Fp8Row>, decode<Fp8Row>},
     .tile_rows = kTileRows,
     .tile_tokens = kTileVecs * kLanes,
     .tile = tile,

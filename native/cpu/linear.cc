@@ -51,14 +51,16 @@ size_t rows_per_piece(const Engine& engine, size_t rows, size_t products_per_row
 }
 
 void linear_few(Engine& engine, const LinearArguments& arguments) {
-    const auto& [x, weights, out, row_scales, bias, quantise_x] = arguments;
+    const MatrixView& x = arguments.x;
+    const MatrixView& out = arguments.out;
+    const WeightView& weights = arguments.weights;
     const size_t stride = round_up(x.cols, kDotStep);
     float* padded = engine.shared.at_least(x.rows * stride);
     float scales[kFewTokens];
     for (size_t t = 0; t < x.rows; ++t) {
         float* row = padded + t * stride;
-        scales[t] = quantise_x ? token_scale(engine.kernels, x.row(t), x.cols) : 1;
-        if (quantise_x) {
+        scales[t] = arguments.quantise_x ? token_scale(engine.kernels, x.row(t), x.cols) : 1;
+        if (arguments.quantise_x) {
             engine.kernels.quantise(x.row(t), x.cols, scales[t], row);
         } else {
             std::memcpy(row, x.row(t), x.cols * sizeof(float));
@@ -112,25 +114,37 @@ class PackedTokens {
     float* values_ = nullptr;
 };
 
+/// Few tokens: tiles that stay in the first-level cache while rows pass by. With more of them, it is better
+/// to let the tiles pass by a whole panel.
+constexpr size_t kFewTiles = 2;
+
 /// Rows first .. first + rows - 1 of the weights with all packed tokens; sums [rows, padded tokens].
 void multiply_panel(const Implementation& kernels, const WeightView& weights, size_t first, size_t rows,
                     const PackedTokens& packed, float* panel, float* sums) {
+    const size_t group = packed.tiles() <= kFewTiles ? kernels.tile_rows : rows;
     for (size_t step = 0; step < weights.cols; step += kBlockSteps) {
         const size_t steps = std::min(kBlockSteps, weights.cols - step);
-        for (size_t n = 0; n < rows; ++n) {
-            kernels.decode_of(weights.loader)(weights, first + n, step, steps, panel + n * kBlockSteps);
-        }
-        for (size_t tile = 0; tile < packed.tiles(); ++tile) {
-            kernels.tile(panel, rows, packed.at(tile, step), packed.width(tile), steps,
-                         sums + tile * kernels.tile_tokens, packed.padded(), step != 0);
+        for (size_t at = 0; at < rows; at += group) {
+            const size_t count = std::min(group, rows - at);
+            for (size_t n = 0; n < count; ++n) {
+                kernels.decode_of(weights.loader)(weights, first + at + n, step, steps,
+                                                  panel + n * kBlockSteps);
+            }
+            for (size_t tile = 0; tile < packed.tiles(); ++tile) {
+                kernels.tile(panel, count, packed.at(tile, step), packed.width(tile), steps,
+                             sums + at * packed.padded() + tile * kernels.tile_tokens, packed.padded(),
+                             step != 0);
+            }
         }
     }
 }
 
 void linear_block(Engine& engine, const LinearArguments& arguments, size_t first_token, size_t tokens) {
-    const auto& [x, weights, out, row_scales, bias, quantise_x] = arguments;
+    const MatrixView& x = arguments.x;
+    const MatrixView& out = arguments.out;
+    const WeightView& weights = arguments.weights;
     float scales[kMostBlockTokens] = {};
-    const PackedTokens packed(engine, x, first_token, tokens, quantise_x ? scales : nullptr);
+    const PackedTokens packed(engine, x, first_token, tokens, arguments.quantise_x ? scales : nullptr);
     const size_t step =
         rows_per_piece(engine, weights.rows, tokens * x.cols, engine.kernels.tile_rows, kPanelRows);
     engine.reserve_per_thread(kPanelRows * (kBlockSteps + kMostBlockTokens));

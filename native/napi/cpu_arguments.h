@@ -8,6 +8,9 @@
 
 namespace nestedfp::napi {
 
+/// Of a dimension; no product of two overflows.
+constexpr uint64_t kMostRows = (uint64_t{1} << 31) - 1;
+
 /// Reads the arguments of an operation of the CPU device, and holds the memory behind its handles.
 class CpuArguments : public Arguments {
    public:

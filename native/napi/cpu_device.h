@@ -12,6 +12,13 @@
 
 namespace nestedfp::napi {
 
+/// Settles a promise with a value made before, such as an array that an operation fills.
+inline Outcome value_of(const Napi::Object& value) {
+    // Shared, as an Outcome is copied; the last copy goes on the main thread.
+    auto reference = std::make_shared<Napi::ObjectReference>(Napi::Persistent(value));
+    return [reference](Napi::Env) -> Napi::Value { return reference->Value(); };
+}
+
 /// new CpuDevice(threads, implementation): the operations of src/device/device.ts, one after another on a
 /// thread of its own, which shares the work of each with the others of its team.
 class CpuDevice : public Napi::ObjectWrap<CpuDevice> {

@@ -153,7 +153,7 @@ export type Device = {
   /** x += y. */
   add(x: Activations, y: Activations): void;
 
-  /** -ln softmax(logits[t])[targets[t]] of each row t; NaN where the logits are not finite. */
+  /** -ln softmax(logits[t])[targets[t]] of each row t; NaN where a logit is NaN or +Infinity. */
   nll(logits: Activations, targets: Int32Array): Promise<Float64Array>;
   compare(reference: Activations, logits: Activations, targets: Int32Array): Promise<Comparison>;
   /** Whether a value is NaN or infinite. */

@@ -1,5 +1,14 @@
 // Included by avx2.cc and avx512.cc inside their target region, after Vec, its operations and the rows.
 
+/// One row with T tokens, 32 columns.
+template <int T>
+void add_products(const Pair& w, const float* x, size_t x_stride, Vec (&sums)[T]) {
+    for (int t = 0; t < T; ++t) {
+        sums[t] = multiply_add(w.low, load(x + t * x_stride), sums[t]);
+        sums[t] = multiply_add(w.high, load(x + t * x_stride + kLanes), sums[t]);
+    }
+}
+
 template <int R, int T, typename Row>
 void dot_block(const WeightView& weights, size_t first, const float* x, size_t x_stride, float* out,
                size_t out_stride) {
@@ -10,25 +19,18 @@ void dot_block(const WeightView& weights, size_t first, const float* x, size_t x
         for (int t = 0; t < T; ++t) sums[n][t] = zero();
     }
     size_t k = 0;
-    for (; k + kDotStep <= weights.cols; k += kDotStep) {
+    for (; k + 2 * kDotStep <= weights.cols; k += 2 * kDotStep) {
         for (int n = 0; n < R; ++n) {
-            rows[n].prefetch(k);
-            const Pair w = rows[n].at(k);
-            for (int t = 0; t < T; ++t) {
-                const float* x_at = x + t * x_stride + k;
-                sums[n][t] = multiply_add(w.low, load(x_at), sums[n][t]);
-                sums[n][t] = multiply_add(w.high, load(x_at + kLanes), sums[n][t]);
-            }
+            rows[n].prefetch(k + Row::kPrefetchColumns);
+            add_products(rows[n].at(k), x + k, x_stride, sums[n]);
+            add_products(rows[n].at(k + kDotStep), x + k + kDotStep, x_stride, sums[n]);
         }
     }
-    if (k < weights.cols) {
+    for (; k < weights.cols; k += kDotStep) {
+        const size_t left = weights.cols - k;
         for (int n = 0; n < R; ++n) {
-            const Pair w = rows[n].part(k, weights.cols - k);
-            for (int t = 0; t < T; ++t) {
-                const float* x_at = x + t * x_stride + k;
-                sums[n][t] = multiply_add(w.low, load(x_at), sums[n][t]);
-                sums[n][t] = multiply_add(w.high, load(x_at + kLanes), sums[n][t]);
-            }
+            const Pair w = left < kDotStep ? rows[n].part(k, left) : rows[n].at(k);
+            add_products(w, x + k, x_stride, sums[n]);
         }
     }
     for (int n = 0; n < R; ++n) {
@@ -78,18 +80,34 @@ void dot(const WeightView& weights, size_t first, size_t rows, const float* x, s
     }
 }
 
+/// Of a nested loader: rows without a shift, which most are, save the multiplication by 1.
+template <typename Row>
+void dot_nested(const WeightView& weights, size_t first, size_t rows, const float* x, size_t x_stride,
+                size_t tokens, float* out, size_t out_stride) {
+    if (any_shift(weights, first, rows)) {
+        dot<Shifted<Row>>(weights, first, rows, x, x_stride, tokens, out, out_stride);
+    } else {
+        dot<Row>(weights, first, rows, x, x_stride, tokens, out, out_stride);
+    }
+}
+
 template <typename Row>
 void decode(const WeightView& weights, size_t row, size_t first, size_t cols, float* values) {
     const Row from(weights, row);
-    size_t k = 0;
-    for (; k + kDotStep <= cols; k += kDotStep) {
-        const Pair w = from.at(first + k);
+    for (size_t k = 0; k < cols; k += kDotStep) {
+        // The block of this row that the caller wants next, once it has used this one.
+        if (k % (2 * kDotStep) == 0) from.prefetch(first + k + kBlockSteps);
+        const Pair w = cols - k < kDotStep ? from.part(first + k, cols - k) : from.at(first + k);
         store(values + k, w.low);
         store(values + k + kLanes, w.high);
     }
-    if (k < cols) {
-        const Pair w = from.part(first + k, cols - k);
-        store(values + k, w.low);
-        store(values + k + kLanes, w.high);
+}
+
+template <typename Row>
+void decode_nested(const WeightView& weights, size_t row, size_t first, size_t cols, float* values) {
+    if (weights.shift(row) != 0) {
+        decode<Shifted<Row>>(weights, row, first, cols, values);
+    } else {
+        decode<Row>(weights, row, first, cols, values);
     }
 }

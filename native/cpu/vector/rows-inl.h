@@ -1,18 +1,27 @@
-// The weights of one row, 32 at a time, for each loader. Included after Vec and its operations, which give
-// Words (32 binary16 words), words_of_halves, words_of_upper, words_of_planes and floats_of.
+// The weights of one row, 32 at a time, for each loader. Included by avx2.cc and avx512.cc inside their
+// target region, after Vec and its operations.
 
-/// Far enough ahead that a line of the next page arrives in time; the hardware's own prefetch ends with a
-/// page.
-constexpr size_t kPrefetchBytes = 2048;
+constexpr size_t kLineBytes = 64;
 
+/// How far the dot kernel prefetches: some pages, as four rows advance at a time, the hardware's own prefetch
+/// ends with a page, and farther is no slower. Tuned by gemm_bench.
+constexpr size_t kPrefetchBytes = 16384;
+
+/// binary16 words.
 class HalfRow {
    public:
     HalfRow() = default;
     HalfRow(const WeightView& weights, size_t row) : words_(weights.bytes + 2 * row * weights.cols) {}
 
-    void prefetch(size_t k) const { prefetch_line(words_ + 2 * k + kPrefetchBytes); }
+    static constexpr size_t kPrefetchColumns = kPrefetchBytes / 2;
+    /// Columns k to k + 63, which may lie outside the weights.
+    void prefetch(size_t k) const {
+        prefetch_line(words_ + 2 * k);
+        prefetch_line(words_ + 2 * k + kLineBytes);
+    }
+    /// Columns k to k + 31.
     Pair at(size_t k) const { return floats_of(words_of_halves(words_ + 2 * k)); }
-    /// Zeros after `count`.
+    /// `count` columns from k on, then zeros.
     Pair part(size_t k, size_t count) const {
         uint8_t copy[2 * kDotStep] = {};
         std::memcpy(copy, words_ + 2 * k, 2 * count);
@@ -23,44 +32,40 @@ class HalfRow {
     const uint8_t* words_ = nullptr;
 };
 
-class NestedHalfRow {
+/// Both planes, without the row's shift.
+class PlaneRow {
    public:
-    NestedHalfRow() = default;
-    NestedHalfRow(const WeightView& weights, size_t row)
-        : upper_(weights.bytes + row * weights.cols),
-          lower_(weights.lower + row * weights.cols),
-          up_(set1(codec::power_of_two(weights.shift(row)))) {}
+    PlaneRow() = default;
+    PlaneRow(const WeightView& weights, size_t row)
+        : upper_(weights.bytes + row * weights.cols), lower_(weights.lower + row * weights.cols) {}
 
+    static constexpr size_t kPrefetchColumns = kPrefetchBytes;
     void prefetch(size_t k) const {
-        prefetch_line(upper_ + k + kPrefetchBytes / 2);
-        prefetch_line(lower_ + k + kPrefetchBytes / 2);
+        prefetch_line(upper_ + k);
+        prefetch_line(lower_ + k);
     }
-    Pair at(size_t k) const { return values_of(upper_ + k, lower_ + k); }
+    Pair at(size_t k) const { return floats_of(words_of_planes(upper_ + k, lower_ + k)); }
     Pair part(size_t k, size_t count) const {
         uint8_t upper[kDotStep] = {};
         uint8_t lower[kDotStep] = {};
         std::memcpy(upper, upper_ + k, count);
         std::memcpy(lower, lower_ + k, count);
-        return values_of(upper, lower);
+        return floats_of(words_of_planes(upper, lower));
     }
 
    private:
-    Pair values_of(const uint8_t* upper, const uint8_t* lower) const {
-        const Pair halves = floats_of(words_of_planes(upper, lower));
-        return {multiply(halves.low, up_), multiply(halves.high, up_)};
-    }
-
     const uint8_t* upper_ = nullptr;
     const uint8_t* lower_ = nullptr;
-    Vec up_ = zero();
 };
 
+/// E4M3 bytes times 2^-8: FP8 weights without their scale, the upper plane without the row's shift.
 class Fp8Row {
    public:
     Fp8Row() = default;
     Fp8Row(const WeightView& weights, size_t row) : bytes_(weights.bytes + row * weights.cols) {}
 
-    void prefetch(size_t k) const { prefetch_line(bytes_ + k + kPrefetchBytes / 2); }
+    static constexpr size_t kPrefetchColumns = kPrefetchBytes;
+    void prefetch(size_t k) const { prefetch_line(bytes_ + k); }
     Pair at(size_t k) const { return floats_of(words_of_upper(bytes_ + k)); }
     Pair part(size_t k, size_t count) const {
         uint8_t copy[kDotStep] = {};
@@ -72,19 +77,29 @@ class Fp8Row {
     const uint8_t* bytes_ = nullptr;
 };
 
-class NestedFp8Row {
+/// The same times 2^s.
+template <typename Row>
+class Shifted {
    public:
-    NestedFp8Row() = default;
-    NestedFp8Row(const WeightView& weights, size_t row)
-        : upper_(weights, row), up_(set1(codec::power_of_two(weights.shift(row)))) {}
+    Shifted() = default;
+    Shifted(const WeightView& weights, size_t row)
+        : row_(weights, row), up_(set1(codec::power_of_two(weights.shift(row)))) {}
 
-    void prefetch(size_t k) const { upper_.prefetch(k); }
-    Pair at(size_t k) const { return shifted(upper_.at(k)); }
-    Pair part(size_t k, size_t count) const { return shifted(upper_.part(k, count)); }
+    static constexpr size_t kPrefetchColumns = Row::kPrefetchColumns;
+    void prefetch(size_t k) const { row_.prefetch(k); }
+    Pair at(size_t k) const { return times_up(row_.at(k)); }
+    Pair part(size_t k, size_t count) const { return times_up(row_.part(k, count)); }
 
    private:
-    Pair shifted(Pair values) const { return {multiply(values.low, up_), multiply(values.high, up_)}; }
+    Pair times_up(Pair values) const { return {multiply(values.low, up_), multiply(values.high, up_)}; }
 
-    Fp8Row upper_;
+    Row row_;
     Vec up_ = zero();
 };
+
+bool any_shift(const WeightView& weights, size_t first, size_t rows) {
+    for (size_t n = 0; n < rows; ++n) {
+        if (weights.shift(first + n) != 0) return true;
+    }
+    return false;
+}
