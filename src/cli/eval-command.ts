@@ -18,9 +18,11 @@ import { parseTokenIds } from "../model/token-ids.ts";
 import { loadTokenizer } from "../model/tokenizer.ts";
 import { availablePrecisions } from "../model/weights.ts";
 import { evaluationColumns, evaluationReport, evaluationRows } from "../report/evaluation.ts";
+import { printable } from "../report/format.ts";
 import { csvTable, markdownTable } from "../report/table.ts";
 import { quote } from "../safetensors/quote.ts";
 import { readWholeFile } from "../safetensors/reader.ts";
+import { outputError } from "../safetensors/system-error.ts";
 import { createEvalProgress } from "../ui/eval-progress.ts";
 import type { EvalFlags } from "./eval.ts";
 import { interruptSignal } from "./interrupt.ts";
@@ -28,6 +30,7 @@ import type { ReportFormats } from "./report-file.ts";
 import { commonFormats, refuseReport, writeReport } from "./report-file.ts";
 import type { Finished } from "./run.ts";
 import { makeDocument } from "./run.ts";
+import { readTool } from "./tool.ts";
 
 const largestText = 1024 ** 3;
 
@@ -95,31 +98,50 @@ async function run(
       signal: interrupt.signal,
       onEvent: progress.onEvent,
     };
-    const identity = identityOf(files, task, precisions, flags);
-    const resume = await ResumeFile.open(
-      join(cacheDirectory(), "eval", `${identity}.jsonl`),
-      identity,
-      flags.resume,
-    );
+    const resume = await openResumeFile(identityOf(files, task, precisions, flags), flags);
     let result: EvalResult;
     try {
       result = await evaluate(model, task, settings, resume);
     } catch (error) {
-      await resume.file.close(error instanceof FormatError || error instanceof CheckError);
+      await resume?.file.close(error instanceof FormatError || error instanceof CheckError);
       throw error;
     }
-    await resume.file.close(true);
-    const failed = gates.map((gate) => evaluateGate(gate, result.precisions)).filter((gate) => gate.failed);
-    const report = [evaluationReport(result), ...failed.map(({ message }) => `gate failed: ${message}`)].join(
-      "\n",
-    );
-    const document = makeDocument("eval", result, { threads: flags.threads, device: device.name });
-    return { document, report, exitCode: failed.length > 0 ? 1 : 0 };
+    await resume?.file.close(true);
+    progress.close();
+    const outcomes = gates.map((gate) => evaluateGate(gate, result.precisions));
+    const failed = outcomes.filter((gate) => gate.failed);
+    // Also under --json and --quiet: exit 1 alone would not say which gate it was.
+    for (const { message } of failed) process.stderr.write(`gate failed: ${message}\n`);
+    const used = { threads: flags.threads, device: device.name };
+    const document = makeDocument("eval", gates.length > 0 ? { ...result, gates: outcomes } : result, used);
+    return { document, report: evaluationReport(result), exitCode: failed.length > 0 ? 1 : 0 };
   } finally {
     progress.close();
     interrupt.release();
     device.close();
     codec.close();
+  }
+}
+
+/**
+ * Where finished windows are written down. Without a cache directory that can be written an evaluation runs all the
+ * same, and cannot be resumed.
+ *
+ * @throws MachineError under --resume
+ */
+async function openResumeFile(
+  identity: string,
+  flags: EvalFlags,
+): Promise<Awaited<ReturnType<typeof ResumeFile.open>> | undefined> {
+  const path = join(cacheDirectory(), "eval", `${identity}.jsonl`);
+  try {
+    return await ResumeFile.open(path, identity, flags.resume);
+  } catch (error) {
+    const failure = outputError(error, path);
+    if (flags.resume) throw failure;
+    if (!flags.quiet)
+      process.stderr.write(`Warning: this run cannot be resumed: ${printable(failure.message)}\n`);
+    return undefined;
   }
 }
 
@@ -129,10 +151,13 @@ async function makeTask(
 ): Promise<{ readonly task: EvalTask; readonly warnings: readonly string[] }> {
   const { spec, root } = files;
   if (flags.tokenIds !== undefined) {
+    if (flags.ctx !== undefined || flags.stride !== undefined) {
+      throw new UsageError("--ctx and --stride do not go with --token-ids, where each sequence is a window");
+    }
     const bytes = await readWholeFile(flags.tokenIds, largestText);
     const windows = sequenceWindows(parseTokenIds(bytes, spec, basename(flags.tokenIds)));
-    const ctx = Math.max(...windows.map(({ ids }) => ids.length));
     const kept = windows.slice(0, flags.limit);
+    const ctx = kept.reduce((longest, { ids }) => Math.max(longest, ids.length), 0);
     return { task: { method: "token-ids", ctx, windows: kept, textSha256: sha256(bytes) }, warnings: [] };
   }
   if (flags.text === undefined) {
@@ -179,18 +204,22 @@ function refuseForeignIds(ids: Int32Array, vocabSize: number): void {
 /** What must be the same for the windows of an interrupted run to be of use. */
 function identityOf(
   files: ModelFiles,
-  { method, ctx, windows, textSha256 }: EvalTask,
+  { method, ctx, windows }: EvalTask,
   precisions: readonly Precision[],
-  { activations, perToken, stride, ropeFrequencies }: EvalFlags,
+  { activations, perToken, ropeFrequencies }: EvalFlags,
 ): string {
   const parts = [
+    readTool().version,
     resolve(files.root),
     files.fingerprint,
+    files.spec,
     method,
     ctx,
-    stride,
-    windows.length,
-    textSha256,
+    windows.map(({ ids, scoreFrom, scoreTo }) => [
+      sha256(new Uint8Array(ids.slice().buffer)),
+      scoreFrom,
+      scoreTo,
+    ]),
     precisions,
     activations,
     perToken,

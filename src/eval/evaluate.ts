@@ -159,16 +159,18 @@ class Block {
   readonly tokens: number;
   readonly #model: LoadedModel;
   readonly #members: readonly Member[];
+  readonly #signal: AbortSignal;
   readonly #hidden: ReadonlyMap<Precision, Activations>;
 
   constructor(
     model: LoadedModel,
     members: readonly Member[],
-    { precisions, ropeFrequencies }: EvaluateOptions,
+    { precisions, ropeFrequencies, signal }: EvaluateOptions,
   ) {
     const { device, spec } = model;
     this.#model = model;
     this.#members = members;
+    this.#signal = signal;
     this.batch = makeBatch(
       device,
       spec,
@@ -199,6 +201,7 @@ class Block {
       const rowsPerBlock = Math.max(1, Math.floor(logitBytes / (4 * this.#model.spec.vocabSize)));
       // The logits of row r predict the id at r + 1.
       for (let row = window.scoreFrom - 1; row < window.scoreTo - 1; row += rowsPerBlock) {
+        this.#signal.throwIfAborted();
         const count = Math.min(rowsPerBlock, window.scoreTo - 1 - row);
         await scorer.add(
           row,

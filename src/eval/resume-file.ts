@@ -1,5 +1,5 @@
 import type { FileHandle } from "node:fs/promises";
-import { mkdir, open, readFile, rm } from "node:fs/promises";
+import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { WindowRecord } from "./eval.ts";
 
@@ -24,10 +24,13 @@ export class ResumeFile {
   ): Promise<{ readonly file: ResumeFile; readonly done: readonly WindowRecord[] }> {
     const done = resume ? await readRecords(path, identity) : [];
     await mkdir(dirname(path), { recursive: true });
-    const handle = await open(path, "w");
+    // Under its name only when it holds all that the earlier one did: a kill meanwhile loses no window.
+    const temporary = `${path}.${process.pid}.tmp`;
+    const handle = await open(temporary, "w");
     const file = new ResumeFile(path, handle);
     await handle.write(`${JSON.stringify({ identity })}\n`);
     for (const record of done) await file.add(record);
+    await rename(temporary, path);
     return { file, done };
   }
 

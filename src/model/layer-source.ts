@@ -25,8 +25,11 @@ export class LayerSource {
         const bytes = await next;
         if (index + 1 < this.#layers) next = this.#read(index + 1);
         const layer = await this.#loader.placeLayer(index, bytes);
-        yield { index, layer };
-        layer.free();
+        try {
+          yield { index, layer };
+        } finally {
+          layer.free();
+        }
       }
     } finally {
       await next.catch(() => undefined);

@@ -29,6 +29,7 @@ async function liveTable(model: string): Promise<EvalProgress> {
   const clock = new Clock();
   let partial: ReadonlyMap<string, Perplexity> = new Map();
   let drawn = Number.NEGATIVE_INFINITY;
+  let closed = false;
   const screen = (event: EvalEvent) =>
     createElement(EvalScreen, { model, ...event, partial, secondsLeft: clock.secondsLeft(event.share) });
   const first: EvalEvent = { share: 0, windowsDone: 0, windows: 0 };
@@ -46,6 +47,8 @@ async function liveTable(model: string): Promise<EvalProgress> {
       app.rerender(screen(event));
     },
     close: () => {
+      if (closed) return;
+      closed = true;
       app.clear();
       app.unmount();
     },

@@ -100,10 +100,12 @@ test("a gate that holds, or asks for what is not there, ends with 1 after the re
   assertOk(passed);
   const failed = await evaluate(t, [...args, "--fail-if", "fp8.ppl>0", "--fail-if", "nested-fp8.ppl>0"]);
   assert.equal(failed.code, 1);
-  assert.match(
-    failed.stdout,
-    /Final estimate[\s\S]*gate failed: fp8\.ppl is [\d.]+, > 0\ngate failed: nested-fp8 was not/,
-  );
+  assert.match(failed.stdout, /Final estimate/);
+  assert.match(failed.stderr, /gate failed: fp8\.ppl is [\d.]+, > 0\ngate failed: nested-fp8 was not/);
+  const document = await evaluate(t, [...args, "--fail-if", "fp8.ppl>0", "--json"]);
+  const { gates } = documentOf<{ gates: readonly { failed: boolean }[] }>(document).result;
+  assert.deepEqual([document.code, gates.map((gate) => gate.failed)], [1, [true]]);
+  assert.match(document.stderr, /gate failed: fp8\.ppl/);
 });
 
 test("an interrupted run goes on with the windows that are left, to the same result", async (t) => {
@@ -144,6 +146,12 @@ const refusals: readonly (readonly [
   ],
   ["a GPU", async () => [tiny, "--text", text, "--device", "cuda"], 3, /cuda/],
   ["an unknown device", async () => [tiny, "--text", text, "--device", "tpu"], 2, /tpu/],
+  [
+    "windows asked for with --token-ids",
+    async (t) => [tiny, "--token-ids", await file(t, '{"input_ids": [[1, 2]]}'), "--ctx", "4"],
+    2,
+    /--token-ids/,
+  ],
   ["a malformed gate", async () => [tiny, "--text", text, "--fail-if", "ppl"], 2, /ppl/],
   ["a stride without its method", async () => [tiny, "--text", text, "--stride", "4"], 2, /--stride/],
   [
@@ -213,4 +221,12 @@ test("a context beyond the model's is cut, with a warning", async (t) => {
   assert.equal(run.code, 0);
   assert.equal(documentOf<Result>(run).result.ctx, 1024);
   assert.match(run.stderr, /Warning: --ctx is 4096/);
+});
+
+test("without a cache directory that can be written it runs with a warning, and does not resume", async (t) => {
+  const args = [tiny, "--text", text, "--precision", "fp16", "--limit", "1", "--ctx", "32"];
+  const run = await evaluate(t, args, "/dev/null");
+  assert.equal(run.code, 0, run.stderr);
+  assert.match(run.stderr, /^Warning: this run cannot be resumed: .*ENOTDIR/m);
+  assertRefused(await evaluate(t, [...args, "--resume"], "/dev/null"), 3, /ENOTDIR/);
 });
