@@ -89,6 +89,7 @@ async function run(
       codec,
       precisions,
       flags.maxMemory ?? Math.floor(0.75 * freemem()),
+      task.windows.reduce((longest, { ids }) => Math.max(longest, ids.length), 0),
     );
     const settings = {
       precisions,

@@ -23,8 +23,13 @@ export type LoadedModel = {
 // each group would dominate.
 const fewestTokens = 4096;
 
+// Two blocks of logits (src/eval/evaluate.ts) and the scratch of the CPU device.
+const fixedBytes = (2 * 32 + 16) * 1024 ** 2;
+
 /**
  * Loads what stays in memory, and prepares the layers to stay or to stream under `maxMemory` bytes.
+ *
+ * @param longestWindow in tokens; a window passes the layers whole
  *
  * @throws UsageError for a precision that the model does not have, or when not even one layer fits
  */
@@ -34,20 +39,22 @@ export async function loadModel(
   codec: Codec,
   precisions: readonly Precision[],
   maxMemory: number,
+  longestWindow: number,
 ): Promise<LoadedModel> {
   refuseUnavailable(files, precisions);
   const { spec } = files;
   const loader = new WeightLoader(files, device, codec, precisions);
   const headBytes = 2 * spec.vocabSize * spec.hiddenSize * (spec.tieWordEmbeddings ? 1 : 2);
-  const activationBytes = fewestTokens * (bytesPerToken(spec) + 4 * spec.hiddenSize * precisions.length);
+  const tokens = Math.max(fewestTokens, longestWindow);
+  const activationBytes = tokens * (bytesPerToken(spec) + 4 * spec.hiddenSize * precisions.length);
   // Streaming holds the layer in use, the next one, and copies of the first for fp16 and fp8.
   const layerBytes = Math.max(
     ...Array.from({ length: spec.layers }, (_, layer) => loader.storedBytes(layer)),
   );
   const copies = precisions.some((precision) => precision === "fp16" || precision === "fp8") ? 2 : 0;
-  const forLayers = maxMemory - headBytes - activationBytes - copies * layerBytes;
+  const forLayers = maxMemory - fixedBytes - headBytes - activationBytes - copies * layerBytes;
   if (forLayers < 2 * layerBytes) {
-    const least = headBytes + activationBytes + (2 + copies) * layerBytes;
+    const least = fixedBytes + headBytes + activationBytes + (2 + copies) * layerBytes;
     throw new UsageError(
       `--max-memory ${mebibytes(maxMemory)} MiB is too little: this model needs ${mebibytes(least)} MiB`,
       {

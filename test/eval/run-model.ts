@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -22,6 +23,8 @@ export type RunOptions = {
   /** Bytes; small enough and the layers stream. */
   readonly maxMemory?: number;
   readonly threads?: number;
+  /** Fails when all layers fit into maxMemory. */
+  readonly mustStream?: boolean;
   readonly ropeFrequencies?: "fp32" | "fp16";
 };
 
@@ -35,6 +38,7 @@ export async function runModel(
     activations = "e4m3",
     maxMemory = 2 ** 30,
     threads = 2,
+    mustStream = false,
     ropeFrequencies = "fp32",
   }: RunOptions,
 ): Promise<EvalResult> {
@@ -46,7 +50,9 @@ export async function runModel(
   });
   const files = await openModel(directory);
   t.after(() => files.close());
-  const model = await loadModel(files, device, codec, precisions, maxMemory);
+  const longest = Math.max(...windows.map(({ ids }) => ids.length));
+  const model = await loadModel(files, device, codec, precisions, maxMemory, longest);
+  if (mustStream) assert.equal(model.layers.resident, false);
   const task = { method: "token-ids", ctx: 0, windows, textSha256: "" } as const;
   const signal = new AbortController().signal;
   return evaluate(model, task, {
