@@ -1,20 +1,15 @@
 import type { Command } from "commander";
 import type { ExistingPolicy } from "../convert/output-directory.ts";
-import type { Bf16Policy } from "../convert/plan.ts";
+import type { PlanOptions } from "../convert/plan.ts";
 import { UsageError } from "../errors.ts";
 import type { CommonOptions, WorkOptions } from "./options.ts";
 import { addCommonOptions, addPlanOptions, addWorkOptions, planOptionsOf } from "./options.ts";
 import type { Finished } from "./run.ts";
 
 type ConvertFlags = CommonOptions &
-  WorkOptions & {
+  WorkOptions &
+  PlanOptions & {
     readonly output?: string;
-    readonly rowShift: boolean;
-    readonly bf16: Bf16Policy;
-    readonly maxPatches: number;
-    readonly include: readonly string[];
-    readonly exclude: readonly string[];
-    readonly allowLossy: boolean;
     readonly dryRun: boolean;
     readonly verify: "none" | "full";
     readonly resume: boolean;

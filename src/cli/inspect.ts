@@ -1,19 +1,14 @@
 import type { Command } from "commander";
 import type { InspectResult } from "../convert/inspect.ts";
-import type { Bf16Policy } from "../convert/plan.ts";
+import type { PlanOptions } from "../convert/plan.ts";
 import type { CommonOptions, WorkOptions } from "./options.ts";
 import { addCommonOptions, addPlanOptions, addWorkOptions, planOptionsOf } from "./options.ts";
 import type { ReportFormats } from "./report-file.ts";
 import type { Finished } from "./run.ts";
 
 type InspectFlags = CommonOptions &
-  WorkOptions & {
-    readonly rowShift: boolean;
-    readonly bf16: Bf16Policy;
-    readonly maxPatches: number;
-    readonly include: readonly string[];
-    readonly exclude: readonly string[];
-    readonly allowLossy: boolean;
+  WorkOptions &
+  PlanOptions & {
     readonly output?: string;
   };
 

@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
 import { defaultMaxMemory } from "../convert/memory-budget.ts";
-import type { Bf16Policy, PlanOptions } from "../convert/plan.ts";
+import type { PlanOptions } from "../convert/plan.ts";
 import { defaultPlanOptions } from "../convert/plan.ts";
 import type { ProgressMode } from "../ui/progress.ts";
 
@@ -84,14 +84,7 @@ export function addPlanOptions(command: Command): Command {
 }
 
 /** The plan options among the parsed ones. */
-export function planOptionsOf(options: {
-  readonly rowShift: boolean;
-  readonly bf16: Bf16Policy;
-  readonly maxPatches: number;
-  readonly include: readonly string[];
-  readonly exclude: readonly string[];
-  readonly allowLossy: boolean;
-}): PlanOptions {
+export function planOptionsOf(options: PlanOptions): PlanOptions {
   const { rowShift, bf16, maxPatches, include, exclude, allowLossy } = options;
   return { rowShift, bf16, maxPatches, include, exclude, allowLossy };
 }
