@@ -1,0 +1,120 @@
+// One persistent GEMM for all configurations: a warp that loads, warpgroups that multiply and store.
+#pragma once
+
+#include <type_traits>
+
+#include "accumulate.cuh"
+#include "epilogue.cuh"
+#include "partial_sums.cuh"
+#include "producer.cuh"
+
+namespace nestedfp::gemm {
+
+template <kernels::GemmConfig kConfig>
+__device__ __forceinline__ void consume(const kernels::GemmParams& params, uint32_t shared, TileOrder order,
+                                        int warpgroup) {
+    constexpr bool kInRegisters = kConfig.weights == Weights::kNested16 || kConfig.weights == Weights::kW8A16;
+    using Accumulate = std::conditional_t<kInRegisters, RegisterWeights<kConfig>, SharedWeights<kConfig>>;
+    const int row_group = warpgroup % kConfig.row_groups;
+    const int k_group = warpgroup / kConfig.row_groups;
+    const int32_t rank = kConfig.cluster > 1 ? static_cast<int32_t>(blockIdx.x % kConfig.cluster) : 0;
+
+    Accumulate accumulate(shared, row_group, k_group);
+    KGroupSum<kConfig> k_group_sum(shared, row_group, k_group);
+    BlockSum<kConfig> block_sum(params, row_group);
+    Epilogue<kConfig> epilogue(params, shared, row_group);
+    float sums[kConfig.block_tokens / 2];
+
+    ptx::wait_for_previous_grid();
+    Segment segment;
+    while (order.next(segment)) {
+        accumulate.run(sums, segment.k_end - segment.k_begin);
+        k_group_sum.add(sums);
+        if (k_group > 0) continue;
+        int32_t row_tile, token_tile;
+        order.coordinates(segment.tile, row_tile, token_tile);
+        const int32_t row = ((row_tile * kConfig.cluster + rank) * kConfig.row_groups + row_group) * 64;
+        const int32_t token = token_tile * kConfig.block_tokens;
+        if (segment.k_end - segment.k_begin == params.k_tiles) {
+            epilogue.store(sums, row, token, [](int) { return true; });
+        } else if (params.parts > 0) {
+            // All parts end together: each block finishes its share of the chunks.
+            constexpr int kChunks = BlockSum<kConfig>::kChunks;
+            const int32_t part = segment.slot % params.parts;
+            const int32_t finishers = params.parts < kChunks ? params.parts : kChunks;
+            const auto is_mine = [=](int chunk) { return chunk % finishers == part; };
+            block_sum.leave(sums, segment.slot, finishers - (part < finishers), is_mine);
+            if (part >= finishers) continue;
+            const int32_t first = segment.slot - part;
+            for (int32_t other = first; other < first + params.parts; ++other) {
+                if (other != segment.slot) block_sum.collect(sums, other, is_mine);
+            }
+            epilogue.store(sums, row, token, is_mine);
+        } else if (segment.k_begin > 0) {
+            // The block that has the tile's first part comes to it last, and finishes it.
+            block_sum.leave(sums, segment.slot, 1, [](int) { return false; });
+        } else {
+            const int32_t last = order.last_contributor(segment.tile);
+            for (int32_t other = segment.slot + 1; other <= last; ++other) {
+                block_sum.collect(sums, other, [](int) { return true; });
+            }
+            epilogue.store(sums, row, token, [](int) { return true; });
+        }
+    }
+    k_group_sum.finish();
+    if (k_group == 0) epilogue.finish();
+}
+
+template <kernels::GemmConfig kConfig>
+__device__ __forceinline__ void gemm(const kernels::GemmParams& params) {
+    extern __shared__ unsigned char dynamic_shared[];
+    const uint32_t shared = (ptx::shared_address(dynamic_shared) + 1023) & ~1023u;
+    // The compiler is told that a role is uniform in its warp.
+    const int warp = __shfl_sync(0xffffffff, threadIdx.x / 32, 0);
+    constexpr int kLoader = 4 * kConfig.warpgroups();
+
+    if (warp == kLoader && ptx::elect_one()) {
+        ptx::prefetch_tensor_map(&params.weights);
+        if constexpr (kConfig.planes() == 2) ptx::prefetch_tensor_map(&params.lower);
+        ptx::prefetch_tensor_map(&params.activations);
+        ptx::prefetch_tensor_map(&params.out);
+        // A consumer's warp arrives at the weights of its own block, and at the tokens of all blocks of the
+        // cluster.
+        constexpr int kWarps = 4 * kConfig.warpgroups();
+        for (int stage = 0; stage < kConfig.stages; ++stage) {
+            ptx::mbarrier_init(shared + SharedPlan<kConfig>::tokens_full(stage), 1);
+            ptx::mbarrier_init(shared + SharedPlan<kConfig>::tokens_empty(stage), kWarps * kConfig.cluster);
+        }
+        for (int stage = 0; stage < kConfig.weight_stages; ++stage) {
+            ptx::mbarrier_init(shared + SharedPlan<kConfig>::weights_full(stage), 1);
+            ptx::mbarrier_init(shared + SharedPlan<kConfig>::weights_empty(stage), kWarps);
+        }
+        ptx::fence_mbarrier_init();
+    }
+    __syncwarp();
+    ptx::launch_next_grid();
+    if constexpr (kConfig.cluster > 1) {
+        ptx::cluster_arrive();
+        ptx::cluster_wait();
+    } else {
+        __syncthreads();
+    }
+
+    const TileOrder order(params, blockIdx.x / kConfig.cluster, gridDim.x / kConfig.cluster);
+    if (warp >= kLoader) {
+        if constexpr (kConfig.warpgroups() > 1) ptx::give_registers<kConfig.loader_registers()>();
+        if (warp == kLoader && ptx::elect_one()) Producer<kConfig>(params, shared).run(order);
+        __syncwarp();
+    } else {
+        if constexpr (kConfig.warpgroups() > 1) ptx::take_registers<kConfig.consumer_registers()>();
+        consume<kConfig>(params, shared, order, warp / 4);
+    }
+
+    // A block may leave only when no other block can still arrive at its barriers.
+    if constexpr (kConfig.cluster > 1) {
+        ptx::cluster_arrive();
+        ptx::cluster_wait();
+    }
+}
+
+}  // namespace nestedfp::gemm

@@ -1,0 +1,145 @@
+// The one table of GEMM instances, read by the kernels that they name and by the host that chooses among
+// them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace nestedfp::kernels {
+
+/// How the weights lie in memory and reach the tensor cores.
+enum class Weights : int32_t {
+    /// Binary16 words from shared memory: the ceiling of the nested kernel and its bitwise oracle.
+    kPlain16,
+    /// Both planes, rebuilt in registers.
+    kNested16,
+    /// The upper plane, widened to binary16 in registers; activations binary16.
+    kW8A16,
+    /// The upper plane as it is; activations E4M3.
+    kW8A8,
+};
+
+struct GemmConfig {
+    const char* name;
+    Weights weights;
+    /// Warpgroups along N, 64 weight rows each.
+    int32_t row_groups;
+    /// Warpgroups along K: each takes its own part of a step and the sums are added at the end of a tile.
+    int32_t k_groups;
+    int32_t block_tokens;
+    /// Steps along K that shared memory holds of the token tile, and of the weights.
+    int32_t stages;
+    int32_t weight_stages;
+    /// Blocks along N that share one token tile by multicast.
+    int32_t cluster;
+    /// Blocks that fit on an SM. With two, the next launch loads its first weights while this one still
+    /// works.
+    int32_t blocks_per_sm;
+
+    constexpr int32_t block_rows() const { return 64 * row_groups; }
+    /// Elements along K that one warpgroup takes in a step: 128 bytes of activations.
+    constexpr int32_t chunk_k() const { return weights == Weights::kW8A8 ? 128 : 64; }
+    constexpr int32_t block_k() const { return chunk_k() * k_groups; }
+    constexpr int32_t warpgroups() const { return row_groups * k_groups; }
+    /// The consumers and a warpgroup of which one warp loads.
+    constexpr int32_t threads() const { return 128 * (warpgroups() + 1); }
+    /// Registers per thread at launch, and after the loader has handed most of its own over; multiples of 8.
+    /// What the consumers take must not exceed what the loader gives: setmaxnreg would wait for ever.
+    constexpr int32_t launch_registers() const { return 65536 / (threads() * blocks_per_sm) / 8 * 8; }
+    constexpr int32_t loader_registers() const { return 40; }
+    constexpr int32_t consumer_registers() const {
+        return (launch_registers() * (warpgroups() + 1) - loader_registers()) / warpgroups() / 8 * 8;
+    }
+
+    constexpr int32_t planes() const { return weights == Weights::kNested16 ? 2 : 1; }
+    /// Bytes of a row of one plane in a chunk.
+    constexpr int32_t row_bytes() const {
+        return weights == Weights::kNested16 || weights == Weights::kW8A16 ? 64 : 128;
+    }
+    constexpr int32_t plane_chunk_bytes() const { return block_rows() * row_bytes(); }
+    constexpr int32_t token_chunk_bytes() const { return block_tokens * 128; }
+    constexpr int32_t stage_bytes() const { return k_groups * token_chunk_bytes(); }
+    constexpr int32_t weight_stage_bytes() const { return k_groups * planes() * plane_chunk_bytes(); }
+    /// Tokens of one store of the epilogue; two buffers per row group where a tile needs several.
+    constexpr int32_t store_tokens() const { return block_tokens < 32 ? block_tokens : 32; }
+    constexpr int32_t store_buffers() const { return block_tokens > store_tokens() ? 2 : 1; }
+    constexpr int32_t store_bytes() const { return row_groups * store_buffers() * store_tokens() * 128; }
+    constexpr int32_t reduce_bytes() const { return (k_groups - 1) * block_rows() * block_tokens * 4; }
+    /// Dynamic shared memory, with room to align its start to 1024 bytes.
+    constexpr int32_t shared_bytes() const {
+        return 1024 + stages * stage_bytes() + weight_stages * weight_stage_bytes() + store_bytes() +
+               reduce_bytes() + 16 * (stages + weight_stages);
+    }
+    constexpr int32_t partial_bytes() const { return block_rows() * block_tokens * 4; }
+};
+
+// Name, weights, row groups, K groups, tokens, stages, weight stages, cluster, blocks per SM. Each is a cubin
+// and an entry point. Every nested16 has a plain16 of the same shape, which adds in the same order: its
+// oracle.
+#define NESTEDFP_GEMM_CONFIGS(X)                                  \
+    X(nested16_128x256_s5w3_c2, kNested16, 2, 1, 256, 5, 3, 2, 1) \
+    X(plain16_128x256_s5w3_c2, kPlain16, 2, 1, 256, 5, 3, 2, 1)   \
+    X(nested16_128x256_s5w3_c1, kNested16, 2, 1, 256, 5, 3, 1, 1) \
+    X(plain16_128x256_s5w3_c1, kPlain16, 2, 1, 256, 5, 3, 1, 1)   \
+    X(nested16_128x192_s6w4_c2, kNested16, 2, 1, 192, 6, 4, 2, 1) \
+    X(plain16_128x192_s6w4_c2, kPlain16, 2, 1, 192, 6, 4, 2, 1)   \
+    X(nested16_128x128_s8w5_c2, kNested16, 2, 1, 128, 8, 5, 2, 1) \
+    X(plain16_128x128_s8w5_c2, kPlain16, 2, 1, 128, 8, 5, 2, 1)   \
+    X(nested16_128x128_s8w5_c1, kNested16, 2, 1, 128, 8, 5, 1, 1) \
+    X(plain16_128x128_s8w5_c1, kPlain16, 2, 1, 128, 8, 5, 1, 1)   \
+    X(nested16_64x128_s8w8_c2, kNested16, 1, 1, 128, 8, 8, 2, 1)  \
+    X(plain16_64x128_s8w8_c2, kPlain16, 1, 1, 128, 8, 8, 2, 1)    \
+    X(nested16_64x256_s5w4_c2, kNested16, 1, 1, 256, 5, 4, 2, 1)  \
+    X(plain16_64x256_s5w4_c2, kPlain16, 1, 1, 256, 5, 4, 2, 1)    \
+    X(nested16_128x64_s8w8_c1, kNested16, 2, 1, 64, 8, 8, 1, 1)   \
+    X(plain16_128x64_s8w8_c1, kPlain16, 2, 1, 64, 8, 8, 1, 1)     \
+    X(nested16_128x64_s8w8_c2, kNested16, 2, 1, 64, 8, 8, 2, 1)   \
+    X(plain16_128x64_s8w8_c2, kPlain16, 2, 1, 64, 8, 8, 2, 1)     \
+    X(nested16_64x64k2_s6w5_c1, kNested16, 1, 2, 64, 6, 5, 1, 1)  \
+    X(plain16_64x64k2_s6w5_c1, kPlain16, 1, 2, 64, 6, 5, 1, 1)    \
+    X(nested16_64x64k2_s6w6_c2, kNested16, 1, 2, 64, 6, 6, 2, 1)  \
+    X(plain16_64x64k2_s6w6_c2, kPlain16, 1, 2, 64, 6, 6, 2, 1)    \
+    X(nested16_64x32k2_s8w8_c1, kNested16, 1, 2, 32, 8, 8, 1, 1)  \
+    X(plain16_64x32k2_s8w8_c1, kPlain16, 1, 2, 32, 8, 8, 1, 1)    \
+    X(nested16_64x32k2_s8w8_c2, kNested16, 1, 2, 32, 8, 8, 2, 1)  \
+    X(plain16_64x32k2_s8w8_c2, kPlain16, 1, 2, 32, 8, 8, 2, 1)    \
+    X(nested16_64x16k2_s8w8_c1, kNested16, 1, 2, 16, 8, 8, 1, 1)  \
+    X(plain16_64x16k2_s8w8_c1, kPlain16, 1, 2, 16, 8, 8, 1, 1)    \
+    X(nested16_128x16k2_s5w5_c1, kNested16, 2, 2, 16, 5, 5, 1, 1) \
+    X(plain16_128x16k2_s5w5_c1, kPlain16, 2, 2, 16, 5, 5, 1, 1)   \
+    X(nested16_64x16k4_s5w4_c1, kNested16, 1, 4, 16, 5, 4, 1, 1)  \
+    X(plain16_64x16k4_s5w4_c1, kPlain16, 1, 4, 16, 5, 4, 1, 1)    \
+    X(nested16_64x8k2_s9w9_c1, kNested16, 1, 2, 8, 9, 9, 1, 1)    \
+    X(plain16_64x8k2_s9w9_c1, kPlain16, 1, 2, 8, 9, 9, 1, 1)      \
+    X(nested16_64x8k4_s5w5_c1, kNested16, 1, 4, 8, 5, 5, 1, 1)    \
+    X(plain16_64x8k4_s5w5_c1, kPlain16, 1, 4, 8, 5, 5, 1, 1)      \
+    X(plain16_128x256_s4w4_c2, kPlain16, 2, 1, 256, 4, 4, 2, 1)   \
+    X(plain16_128x128_s6w6_c2, kPlain16, 2, 1, 128, 6, 6, 2, 1)   \
+    X(w8a16_128x64_s12w12_c2, kW8A16, 2, 1, 64, 12, 12, 2, 1)     \
+    X(w8a16_64x64k2_s8w8_c1, kW8A16, 1, 2, 64, 8, 8, 1, 1)        \
+    X(w8a16_64x64k2_s8w8_c2, kW8A16, 1, 2, 64, 8, 8, 2, 1)        \
+    X(w8a16_128x32k2_s8w8_c1, kW8A16, 2, 2, 32, 8, 8, 1, 1)       \
+    X(w8a16_128x16k2_s8w8_c1, kW8A16, 2, 2, 16, 8, 8, 1, 1)       \
+    X(w8a16_64x16k4_s8w8_c1, kW8A16, 1, 4, 16, 8, 8, 1, 1)        \
+    X(w8a16_64x8k4_s9w9_c1, kW8A16, 1, 4, 8, 9, 9, 1, 1)          \
+    X(w8a8_128x256_s4w4_c2, kW8A8, 2, 1, 256, 4, 4, 2, 1)         \
+    X(w8a8_128x192_s5w5_c2, kW8A8, 2, 1, 192, 5, 5, 2, 1)         \
+    X(w8a8_128x128_s6w6_c2, kW8A8, 2, 1, 128, 6, 6, 2, 1)         \
+    X(w8a8_128x128_s6w6_c1, kW8A8, 2, 1, 128, 6, 6, 1, 1)         \
+    X(w8a8_64x128_s8w8_c2, kW8A8, 1, 1, 128, 8, 8, 2, 1)          \
+    X(w8a8_128x64_s8w8_c1, kW8A8, 2, 1, 64, 8, 8, 1, 1)           \
+    X(w8a8_128x64_s8w8_c2, kW8A8, 2, 1, 64, 8, 8, 2, 1)           \
+    X(w8a8_64x64_s6w6_c1_b2, kW8A8, 1, 1, 64, 6, 6, 1, 2)         \
+    X(w8a8_64x64_s6w6_c2_b2, kW8A8, 1, 1, 64, 6, 6, 2, 2)         \
+    X(w8a8_64x64k2_s6w6_c2, kW8A8, 1, 2, 64, 6, 6, 2, 1)          \
+    X(w8a8_64x32k2_s8w8_c1, kW8A8, 1, 2, 32, 8, 8, 1, 1)          \
+    X(w8a8_64x16k2_s8w8_c1, kW8A8, 1, 2, 16, 8, 8, 1, 1)
+
+inline constexpr GemmConfig kGemmConfigs[] = {
+#define NESTEDFP_ROW(name, weights, rows, ks, tokens, stages, weight_stages, cluster, blocks) \
+    {#name, Weights::weights, rows, ks, tokens, stages, weight_stages, cluster, blocks},
+    NESTEDFP_GEMM_CONFIGS(NESTEDFP_ROW)
+#undef NESTEDFP_ROW
+};
+
+}  // namespace nestedfp::kernels

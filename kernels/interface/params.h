@@ -1,0 +1,50 @@
+// What the host hands to a GEMM kernel; plain data, read by g++ and nvcc alike.
+#pragma once
+
+#include <cstdint>
+
+namespace nestedfp::kernels {
+
+/// A CUtensorMap: the driver writes it, the copy engine reads it.
+struct alignas(64) TensorMap {
+    unsigned char bytes[128];
+};
+
+/// out[M, N] = X[M, K] W[N, K]^T * row_scale[N] (* token_scale[M]), all row-major, out in binary16.
+struct alignas(64) GemmParams {
+    /// Words [N, K] for plain16, else the upper plane [N, Kpad] in the device's K order (KERNELS.md section
+    /// 3).
+    TensorMap weights;
+    /// The lower plane [N, Kpad]; nested16 alone.
+    TensorMap lower;
+    /// [M, K] binary16 in natural K order; E4M3 in the device's K order for w8a8.
+    TensorMap activations;
+    TensorMap out;
+    /// [N]: 2^s for words, 2^(s-8) for an upper plane alone.
+    const float* row_scale;
+    /// [M]; w8a8 alone.
+    const float* token_scale;
+    /// FP32 partial sums, slots of BLOCK_ROWS x BLOCK_TOKENS for the blocks of a cluster each.
+    float* partials;
+    /// One word per slot, block of a cluster and row group, zero between launches: how many blocks are still
+    /// to read the slot.
+    uint32_t* ready;
+    int32_t m;
+    int32_t n;
+    /// Steps of BLOCK_K along K.
+    int32_t k_tiles;
+    /// Tiles along N, each of BLOCK_ROWS * CLUSTER rows, and along M.
+    int32_t row_tiles;
+    int32_t token_tiles;
+    /// The first tiles of the order are cut along K, the rest go whole.
+    int32_t cut_tiles;
+    /// Parts of equal length that a cut tile has; 0: all steps of the cut tiles are shared out evenly
+    /// (stream-K).
+    int32_t parts;
+    /// Token tiles that neighbouring clusters share out before the next rows: keeps both operands in L2.
+    int32_t group_tokens;
+    /// The weights are read once: they may leave the L2 first.
+    int32_t weights_stream;
+};
+
+}  // namespace nestedfp::kernels

@@ -1,0 +1,68 @@
+// Shared memory to registers and back, in the shapes of the tensor cores.
+#pragma once
+
+#include <cstdint>
+
+namespace nestedfp::ptx {
+
+__device__ __forceinline__ uint4 load_shared_16(uint32_t address) {
+    uint4 v;
+    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "r"(address));
+    return v;
+}
+
+__device__ __forceinline__ void store_shared_16(uint32_t address, float a, float b, float c, float d) {
+    asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(address), "f"(a), "f"(b), "f"(c), "f"(d)
+                 : "memory");
+}
+
+__device__ __forceinline__ float4 load_shared_float4(uint32_t address) {
+    float4 v;
+    asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+                 : "r"(address)
+                 : "memory");
+    return v;
+}
+
+/// Stores four 8x8 matrices of 16-bit elements transposed; lane l gives the address of row l % 8 of matrix l
+/// / 8. https://docs.nvidia.com/cuda/parallel-thread-execution/#warp-level-matrix-instructions-stmatrix
+__device__ __forceinline__ void stmatrix_x4_trans(uint32_t address, uint32_t a, uint32_t b, uint32_t c,
+                                                  uint32_t d) {
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address),
+                 "r"(a), "r"(b), "r"(c), "r"(d)
+                 : "memory");
+}
+
+/// As stmatrix_x4_trans, two matrices; lanes 0 to 15 give the addresses.
+__device__ __forceinline__ void stmatrix_x2_trans(uint32_t address, uint32_t a, uint32_t b) {
+    asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(address), "r"(a),
+                 "r"(b)
+                 : "memory");
+}
+
+/// Bytes of (x, y) chosen by the nibbles of kSelect: 0-3 of x, 4-7 of y.
+template <uint32_t kSelect>
+__device__ __forceinline__ uint32_t permute_bytes(uint32_t x, uint32_t y) {
+    uint32_t out;
+    asm("prmt.b32 %0, %1, %2, %3;" : "=r"(out) : "r"(x), "r"(y), "n"(kSelect));
+    return out;
+}
+
+/// Two E4M3 bytes, exactly, to two binary16.
+__device__ __forceinline__ uint32_t widen_e4m3x2(uint16_t pair) {
+    uint32_t out;
+    asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(out) : "h"(pair));
+    return out;
+}
+
+/// Two floats to binary16, nearest even; `low` in the low half.
+__device__ __forceinline__ uint32_t pack_half2(float low, float high) {
+    uint32_t out;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(out) : "f"(high), "f"(low));
+    return out;
+}
+
+}  // namespace nestedfp::ptx
