@@ -144,6 +144,8 @@ Pair floats_of(Words words) {
             _mm512_cvtph_ps(_mm512_extracti64x4_epi64(words, 1))};
 }
 
+Pair floats_of_once(Words words) { return floats_of(words); }
+
 /// 32 bytes as signed 16-bit numbers.
 __m512i widened_bytes(const uint8_t* bytes) {
     return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes)));

@@ -22,14 +22,14 @@ void dot_block(const WeightView& weights, size_t first, const float* x, size_t x
     for (; k + 2 * kDotStep <= weights.cols; k += 2 * kDotStep) {
         for (int n = 0; n < R; ++n) {
             rows[n].prefetch(k + Row::kPrefetchColumns);
-            add_products(rows[n].at(k), x + k, x_stride, sums[n]);
-            add_products(rows[n].at(k + kDotStep), x + k + kDotStep, x_stride, sums[n]);
+            add_products(rows[n].template at<T>(k), x + k, x_stride, sums[n]);
+            add_products(rows[n].template at<T>(k + kDotStep), x + k + kDotStep, x_stride, sums[n]);
         }
     }
     for (; k < weights.cols; k += kDotStep) {
         const size_t left = weights.cols - k;
         for (int n = 0; n < R; ++n) {
-            const Pair w = left < kDotStep ? rows[n].part(k, left) : rows[n].at(k);
+            const Pair w = left < kDotStep ? rows[n].part(k, left) : rows[n].template at<T>(k);
             add_products(w, x + k, x_stride, sums[n]);
         }
     }

@@ -7,6 +7,13 @@ constexpr size_t kLineBytes = 64;
 /// ends with a page, and farther is no slower. Tuned by gemm_bench.
 constexpr size_t kPrefetchBytes = 16384;
 
+/// The values of words for as many tokens; 0: for a panel.
+template <int kTokens>
+Pair floats_for(Words words) {
+    if constexpr (kTokens == 1) return floats_of_once(words);
+    return floats_of(words);
+}
+
 /// binary16 words.
 class HalfRow {
    public:
@@ -19,8 +26,11 @@ class HalfRow {
         prefetch_line(words_ + 2 * k);
         prefetch_line(words_ + 2 * k + kLineBytes);
     }
-    /// Columns k to k + 31.
-    Pair at(size_t k) const { return floats_of(words_of_halves(words_ + 2 * k)); }
+    /// Columns k to k + 31, for as many tokens as floats_for() says.
+    template <int kTokens = 0>
+    Pair at(size_t k) const {
+        return floats_of(words_of_halves(words_ + 2 * k));
+    }
     /// `count` columns from k on, then zeros.
     Pair part(size_t k, size_t count) const {
         uint8_t copy[2 * kDotStep] = {};
@@ -44,7 +54,10 @@ class PlaneRow {
         prefetch_line(upper_ + k);
         prefetch_line(lower_ + k);
     }
-    Pair at(size_t k) const { return floats_of(words_of_planes(upper_ + k, lower_ + k)); }
+    template <int kTokens = 0>
+    Pair at(size_t k) const {
+        return floats_for<kTokens>(words_of_planes(upper_ + k, lower_ + k));
+    }
     Pair part(size_t k, size_t count) const {
         uint8_t upper[kDotStep] = {};
         uint8_t lower[kDotStep] = {};
@@ -66,7 +79,10 @@ class Fp8Row {
 
     static constexpr size_t kPrefetchColumns = kPrefetchBytes;
     void prefetch(size_t k) const { prefetch_line(bytes_ + k); }
-    Pair at(size_t k) const { return floats_of(words_of_upper(bytes_ + k)); }
+    template <int kTokens = 0>
+    Pair at(size_t k) const {
+        return floats_for<kTokens>(words_of_upper(bytes_ + k));
+    }
     Pair part(size_t k, size_t count) const {
         uint8_t copy[kDotStep] = {};
         std::memcpy(copy, bytes_ + k, count);
@@ -87,7 +103,10 @@ class Shifted {
 
     static constexpr size_t kPrefetchColumns = Row::kPrefetchColumns;
     void prefetch(size_t k) const { row_.prefetch(k); }
-    Pair at(size_t k) const { return times_up(row_.at(k)); }
+    template <int kTokens = 0>
+    Pair at(size_t k) const {
+        return times_up(row_.template at<kTokens>(k));
+    }
     Pair part(size_t k, size_t count) const { return times_up(row_.part(k, count)); }
 
    private:
