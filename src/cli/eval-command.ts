@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { freemem, homedir } from "node:os";
-import { basename, join, resolve } from "node:path";
+import { freemem } from "node:os";
+import { basename, resolve } from "node:path";
 import { createCodec } from "../codec/create-codec.ts";
 import { createCpuDevice } from "../device/cpu.ts";
 import type { Precision } from "../device/device.ts";
@@ -9,7 +9,6 @@ import type { EvalResult, EvalTask } from "../eval/eval.ts";
 import { evaluate } from "../eval/eval.ts";
 import type { Gate } from "../eval/gate.ts";
 import { evaluateGate, parseGate } from "../eval/gate.ts";
-import { ResumeFile } from "../eval/resume-file.ts";
 import { layoutWindows, sequenceWindows } from "../eval/windows.ts";
 import { loadModel } from "../model/load.ts";
 import type { ModelFiles } from "../model/model-files.ts";
@@ -18,13 +17,12 @@ import { parseTokenIds } from "../model/token-ids.ts";
 import { loadTokenizer } from "../model/tokenizer.ts";
 import { availablePrecisions } from "../model/weights.ts";
 import { evaluationColumns, evaluationReport, evaluationRows } from "../report/evaluation.ts";
-import { printable } from "../report/format.ts";
 import { csvTable, markdownTable } from "../report/table.ts";
 import { quote } from "../safetensors/quote.ts";
 import { readWholeFile } from "../safetensors/reader.ts";
-import { outputError } from "../safetensors/system-error.ts";
 import { createEvalProgress } from "../ui/eval-progress.ts";
 import type { EvalFlags } from "./eval.ts";
+import { claimResume, openResume } from "./eval-resume.ts";
 import { interruptSignal } from "./interrupt.ts";
 import type { ReportFormats } from "./report-file.ts";
 import { commonFormats, refuseReport, writeReport } from "./report-file.ts";
@@ -77,6 +75,8 @@ async function run(
   for (const warning of warnings) if (!flags.quiet) process.stderr.write(`Warning: ${warning}\n`);
   const precisions = flags.precision ?? availablePrecisions(files);
   const { activations, perToken, ropeFrequencies } = flags;
+  const identity = identityOf(files, task, precisions, flags);
+  const place = await claimResume(identity, path, flags);
   const codec = createCodec({ threads: flags.threads });
   const device = createCpuDevice({ threads: flags.threads });
   const interrupt = interruptSignal("an evaluation goes on with --resume");
@@ -99,15 +99,15 @@ async function run(
       signal: interrupt.signal,
       onEvent: progress.onEvent,
     };
-    const resume = await openResumeFile(identityOf(files, task, precisions, flags), flags);
+    const resume = place && (await openResume(place, identity, flags));
     let result: EvalResult;
     try {
       result = await evaluate(model, task, settings, resume);
     } catch (error) {
-      await resume?.file.close(error instanceof FormatError || error instanceof CheckError);
+      await resume?.close(error instanceof FormatError || error instanceof CheckError);
       throw error;
     }
-    await resume?.file.close(true);
+    await resume?.close(true);
     progress.close();
     const outcomes = gates.map((gate) => evaluateGate(gate, result.precisions));
     const failed = outcomes.filter((gate) => gate.failed);
@@ -121,28 +121,7 @@ async function run(
     interrupt.release();
     device.close();
     codec.close();
-  }
-}
-
-/**
- * Where finished windows are written down. Without a cache directory that can be written an evaluation runs all the
- * same, and cannot be resumed.
- *
- * @throws MachineError under --resume
- */
-async function openResumeFile(
-  identity: string,
-  flags: EvalFlags,
-): Promise<Awaited<ReturnType<typeof ResumeFile.open>> | undefined> {
-  const path = join(cacheDirectory(), "eval", `${identity}.jsonl`);
-  try {
-    return await ResumeFile.open(path, identity, flags.resume);
-  } catch (error) {
-    const failure = outputError(error, path);
-    if (flags.resume) throw failure;
-    if (!flags.quiet)
-      process.stderr.write(`Warning: this run cannot be resumed: ${printable(failure.message)}\n`);
-    return undefined;
+    await place?.release();
   }
 }
 
@@ -231,9 +210,4 @@ function identityOf(
 
 function sha256(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
-}
-
-/** The user's cache directory for nestedfp (XDG base directories). */
-function cacheDirectory(): string {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "nestedfp");
 }

@@ -1,21 +1,9 @@
 import { createHash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
-import {
-  constants,
-  lstat,
-  mkdir,
-  open,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  rmdir,
-  stat,
-  unlink,
-} from "node:fs/promises";
+import { lstat, mkdir, readdir, readFile, rename, rm, rmdir, stat, unlink } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { NestedFpError, UsageError } from "../errors.ts";
-import { tryLock } from "../native/addon.ts";
+import { lockFile } from "../native/lock-file.ts";
 import { quote } from "../safetensors/quote.ts";
 import { outputError, systemCode } from "../safetensors/system-error.ts";
 import { AtomicFile } from "../safetensors/writer.ts";
@@ -252,32 +240,11 @@ async function refuseLinks(path: string): Promise<void> {
 
 async function acquireLock(path: string): Promise<FileHandle> {
   const lockPath = join(path, workFolder, "lock");
-  const flags = constants.O_WRONLY | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0);
-  const handle = await wrap(lockPath, open(lockPath, flags));
-  const [held, onDisk] = await Promise.all([handle.stat(), stat(lockPath).catch(() => undefined)]);
-  // A run that just finished may have removed the file between our open and our lock.
-  if ((await lockOpen(handle, lockPath)) && held.ino === onDisk?.ino) return handle;
-  await handle.close();
+  const handle = await wrap(lockPath, lockFile(lockPath));
+  if (handle !== undefined) return handle;
   throw new UsageError(`${quote(path)} is being written by another run of nestedfp`, {
     hint: "wait until it ends; a run that was killed holds no lock",
   });
-}
-
-/**
- * Locks an open file. A file system without locks, as some network drives are, is a MachineError, and the file is
- * closed then.
- */
-export async function lockOpen(
-  handle: FileHandle,
-  path: string,
-  lock: (fd: number) => boolean = tryLock,
-): Promise<boolean> {
-  try {
-    return lock(handle.fd);
-  } catch (error) {
-    await handle.close();
-    throw error instanceof NestedFpError ? error : outputError(error, path);
-  }
 }
 
 async function writeAtomically(temporary: string, final: string, bytes: Uint8Array): Promise<void> {
@@ -325,6 +292,6 @@ async function removeEmpty(directories: readonly string[]): Promise<void> {
 
 async function wrap<T>(path: string, work: Promise<T>): Promise<T> {
   return work.catch((error) => {
-    throw outputError(error, path);
+    throw error instanceof NestedFpError ? error : outputError(error, path);
   });
 }

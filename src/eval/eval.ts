@@ -70,7 +70,7 @@ export async function evaluate(
   model: LoadedModel,
   task: EvalTask,
   settings: EvalSettings,
-  resume?: { readonly file: ResumeFile; readonly done: readonly WindowRecord[] },
+  resume?: { readonly file: Pick<ResumeFile, "add">; readonly done: readonly WindowRecord[] },
 ): Promise<EvalResult> {
   const gathered = new Gathered(task, settings);
   for (const record of resume?.done ?? []) gathered.add(record);

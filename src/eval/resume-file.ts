@@ -1,6 +1,5 @@
 import type { FileHandle } from "node:fs/promises";
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { open, readFile, rename, rm } from "node:fs/promises";
 import type { WindowRecord } from "./eval.ts";
 
 /**
@@ -16,26 +15,29 @@ export class ResumeFile {
     this.#handle = handle;
   }
 
-  /** @param identity of the evaluation; windows of another one are of no use */
+  /**
+   * Only one run at a time may have a file open: the caller sees to that.
+   *
+   * @param identity of the evaluation; windows of another one are of no use
+   */
   static async open(
     path: string,
     identity: string,
     resume: boolean,
   ): Promise<{ readonly file: ResumeFile; readonly done: readonly WindowRecord[] }> {
     const done = resume ? await readRecords(path, identity) : [];
-    await mkdir(dirname(path), { recursive: true });
     // Under its name only when it holds all that the earlier one did: a kill meanwhile loses no window.
-    const temporary = `${path}.${process.pid}.tmp`;
+    const temporary = `${path}.tmp`;
     const handle = await open(temporary, "w");
     const file = new ResumeFile(path, handle);
-    await handle.write(`${JSON.stringify({ identity })}\n`);
+    await handle.appendFile(`${JSON.stringify({ identity })}\n`);
     for (const record of done) await file.add(record);
     await rename(temporary, path);
     return { file, done };
   }
 
   async add(record: WindowRecord): Promise<void> {
-    await this.#handle.write(`${JSON.stringify(record)}\n`);
+    await this.#handle.appendFile(`${JSON.stringify(record)}\n`);
   }
 
   /** Closes the file; a finished evaluation needs it no more. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { test } from "node:test";
@@ -120,6 +120,23 @@ test("an interrupted run goes on with the windows that are left, to the same res
   if (interrupted.code === 130) assert.match(interrupted.stderr, /Hint: an evaluation goes on with --resume/);
   const resumed = documentOf<Result>(await evaluate(t, [...args, "--resume"], cache));
   assert.deepEqual(resumed.result, whole.result);
+});
+
+test("a second run of the same evaluation is refused, another one is not", async (t) => {
+  const cache = await scratchDirectory(t);
+  const args = [tiny, "--text", text, "--precision", "fp16,fp8", "--ctx", "32"];
+  const first = start(["eval", ...args, "--progress", "plain"], { env: { XDG_CACHE_HOME: cache } });
+  await first.line(/^[1-9]0% \|/);
+  first.child.kill("SIGSTOP");
+  try {
+    assertRefused(await evaluate(t, args, cache), 2, /tiny-llama" is being evaluated by another run/);
+    assertRefused(await evaluate(t, [...args, "--resume"], cache), 2, /being evaluated by another run/);
+    assertOk(await evaluate(t, [...args, "--limit", "1"], cache));
+  } finally {
+    first.child.kill("SIGCONT");
+  }
+  assert.equal((await first.ended).code, 0);
+  assert.deepEqual(readdirSync(join(cache, "nestedfp/eval")), []);
 });
 
 const refusals: readonly (readonly [

@@ -6,7 +6,7 @@ import type { TestContext } from "node:test";
 import { after, before, describe, test } from "node:test";
 import { treeOf, writeModel } from "../convert/checkpoints.ts";
 import { scratchDirectory, sharedScratch } from "../convert/scratch.ts";
-import { assertOk, assertRefused, nestedfp } from "./run.ts";
+import { assertOk, assertRefused, nestedfp, root } from "./run.ts";
 
 const scratch = sharedScratch();
 const source = join(scratch.path, "source");
@@ -88,6 +88,21 @@ describe("a limit on the size of files gives 3:", { skip: process.platform === "
       assert.ok(!existsSync(out) || !Object.keys(treeOf(out)).some((path) => path.endsWith(".tmp")));
     });
   }
+});
+
+test("eval whose cache cannot grow goes on, and says so", {
+  skip: process.platform === "win32",
+}, async (t) => {
+  const [model = "", text = ""] = ["tiny-llama", "text/overlay.txt"].map((name) =>
+    join(root, "fixtures", name),
+  );
+  const run = await nestedfp(
+    ["eval", model, "--text", text, "--precision", "fp16,fp8", "--ctx", "32", "--per-token"],
+    { env: { XDG_CACHE_HOME: await scratchDirectory(t) }, shell: 'ulimit -f 4; exec "$@"' },
+  );
+  assert.equal(run.code, 0, run.stderr);
+  assert.match(run.stderr, /^Warning: from here on this run cannot be resumed: .*EFBIG/m);
+  assert.equal(run.stderr.match(/Warning/g)?.length, 1);
 });
 
 describe("a target that must not be written gives 3:", { concurrency: 2 }, () => {

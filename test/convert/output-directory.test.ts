@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
-import { open } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { test } from "node:test";
-import { isUnfinished, lockOpen, OutputDirectory } from "../../src/convert/output-directory.ts";
-import { MachineError, UsageError } from "../../src/errors.ts";
+import { isUnfinished, OutputDirectory } from "../../src/convert/output-directory.ts";
+import { UsageError } from "../../src/errors.ts";
 import { treeOf } from "./checkpoints.ts";
 import { scratchDirectory } from "./scratch.ts";
 
@@ -101,21 +100,6 @@ test("a link under a final name is replaced, and what it leads to stays", async 
   await directory.finish();
   assert.equal(treeOf(scratch).victim, before);
   assert.notEqual(treeOf(out)["config.json"], "no file");
-});
-
-test("a file system without locks is this machine's fault, and the lock file is closed", async (t) => {
-  const path = join(await scratchDirectory(t), "lock");
-  const handle = await open(path, "w");
-  const noLocks = (): never => {
-    throw Object.assign(new Error("ENOLCK: flock of descriptor 3 failed"), { code: "ENOLCK" });
-  };
-  await assert.rejects(lockOpen(handle, path, noLocks), (error) => {
-    assert.ok(error instanceof MachineError);
-    assert.match(error.message, /lock" cannot be written: ENOLCK$/);
-    assert.match(error.hint ?? "", /no file locks/);
-    return true;
-  });
-  assert.equal(handle.fd, -1);
 });
 
 test("a temporary name is short, whatever the file will be called, and another for each", async (t) => {

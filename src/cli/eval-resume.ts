@@ -1,0 +1,94 @@
+import { mkdir, rm } from "node:fs/promises";
+import { homedir } from "node:os";
+import { dirname, join } from "node:path";
+import { NestedFpError, UsageError } from "../errors.ts";
+import type { WindowRecord } from "../eval/eval.ts";
+import { ResumeFile } from "../eval/resume-file.ts";
+import { lockFile } from "../native/lock-file.ts";
+import { printable } from "../report/format.ts";
+import { quote } from "../safetensors/quote.ts";
+import { outputError } from "../safetensors/system-error.ts";
+import type { EvalFlags } from "./eval.ts";
+
+/** Where one evaluation writes its finished windows down; no other run does while this one holds it. */
+export type ResumePlace = { readonly path: string; release(): Promise<void> };
+
+/**
+ * Claims the place of an evaluation. Without a cache directory that can be written it runs all the same, and cannot be
+ * resumed.
+ *
+ * @param identity of the evaluation: model, windows and settings
+ * @throws UsageError when the same evaluation is running; MachineError under --resume
+ */
+export async function claimResume(
+  identity: string,
+  model: string,
+  flags: EvalFlags,
+): Promise<ResumePlace | undefined> {
+  const path = join(cacheDirectory(), "eval", `${identity}.jsonl`);
+  return orWarn(path, flags, async () => {
+    await mkdir(dirname(path), { recursive: true });
+    const lockPath = `${path}.lock`;
+    const lock = await lockFile(lockPath);
+    if (lock === undefined) {
+      throw new UsageError(
+        `${quote(model)} is being evaluated by another run, on the same text with the same options`,
+        { hint: "wait until it ends; a run that was killed is in nobody's way" },
+      );
+    }
+    const release = async (): Promise<void> => {
+      await rm(lockPath, { force: true });
+      await lock.close();
+    };
+    return { path, release };
+  });
+}
+
+/** What is done, and where what will be done is written; `close` also removes it when nothing is left to resume. */
+export type Resume = {
+  readonly done: readonly WindowRecord[];
+  readonly file: { add(record: WindowRecord): Promise<void> };
+  close(finished: boolean): Promise<void>;
+};
+
+/** Opens the file at a place that was claimed. @throws MachineError under --resume */
+export async function openResume(
+  { path }: ResumePlace,
+  identity: string,
+  flags: EvalFlags,
+): Promise<Resume | undefined> {
+  const opened = await orWarn(path, flags, () => ResumeFile.open(path, identity, flags.resume));
+  if (opened === undefined) return undefined;
+  const { file, done } = opened;
+  let writing = true;
+  const add = async (record: WindowRecord): Promise<void> => {
+    if (!writing) return;
+    await file.add(record).catch((error) => {
+      // Hours of work need not end with the space on another disk.
+      writing = false;
+      warn(flags, `from here on this run cannot be resumed: ${outputError(error, path).message}`);
+    });
+  };
+  return { done, file: { add }, close: (finished) => file.close(finished) };
+}
+
+async function orWarn<T>(path: string, flags: EvalFlags, work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    const failure = error instanceof NestedFpError ? error : outputError(error, path);
+    if (flags.resume) throw failure;
+    warn(flags, `this run cannot be resumed: ${failure.message}`);
+    return undefined;
+  }
+}
+
+function warn({ quiet }: EvalFlags, message: string): void {
+  if (!quiet) process.stderr.write(`Warning: ${printable(message)}\n`);
+}
+
+/** The user's cache directory for nestedfp (XDG base directories). */
+function cacheDirectory(): string {
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "nestedfp");
+}
