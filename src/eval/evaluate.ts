@@ -1,26 +1,12 @@
 import type { ActivationFormat, Activations, Device, Precision } from "../device/device.ts";
-import { FormatError } from "../errors.ts";
 import type { ModelSpec } from "../model/config.ts";
 import type { Batch, Scratch } from "../model/decoder.ts";
-import {
-  bytesPerToken,
-  computeLogits,
-  freeBatch,
-  freeScratch,
-  makeBatch,
-  makeScratch,
-  runLayer,
-} from "../model/decoder.ts";
+import { bytesPerToken, freeBatch, freeScratch, makeBatch, makeScratch, runLayer } from "../model/decoder.ts";
 import type { LoadedModel } from "../model/load.ts";
 import type { RopeFrequencies } from "../model/rope.ts";
-import type { WindowValues } from "./window-summary.ts";
+import type { SelfTestFailure, WindowResult } from "./window-scorer.ts";
+import { WindowScorer } from "./window-scorer.ts";
 import type { Window } from "./windows.ts";
-
-/** What one window gave, by precision; the values of a precision follow its scored ids. */
-export type WindowResult = {
-  readonly window: number;
-  readonly values: ReadonlyMap<Precision, WindowValues>;
-};
 
 export type EvaluateOptions = {
   readonly precisions: readonly Precision[];
@@ -31,14 +17,6 @@ export type EvaluateOptions = {
   readonly onProgress: (share: number) => void;
 };
 
-/** nested-fp16 did not give the bits of fp16. */
-export type SelfTestFailure = { readonly window: number; readonly row: number; readonly column: number };
-
-/** The precision that the others are compared with. */
-const reference = "fp16";
-
-// Rows of the last hidden state that go through the head together: both logits of a block stay near 32 MiB each.
-const logitBytes = 32 * 1024 * 1024;
 // Tokens of a block are a few windows: enough for the matrix products to be at their speed.
 const blockTokens = 1024;
 
@@ -198,15 +176,12 @@ class Block {
     let start = 0;
     for (const { index, window } of this.#members) {
       const scorer = new WindowScorer(this.#model, index, window, [...this.#hidden.keys()]);
-      const rowsPerBlock = Math.max(1, Math.floor(logitBytes / (4 * this.#model.spec.vocabSize)));
-      // The logits of row r predict the id at r + 1.
-      for (let row = window.scoreFrom - 1; row < window.scoreTo - 1; row += rowsPerBlock) {
+      for (const rows of scorer.blocks()) {
         this.#signal.throwIfAborted();
-        const count = Math.min(rowsPerBlock, window.scoreTo - 1 - row);
+        const first = start + rows.first;
         await scorer.add(
-          row,
-          count,
-          (precision) => this.#model.device.rows(this.hidden(precision), start + row, count),
+          rows,
+          (precision) => this.#model.device.rows(this.hidden(precision), first, rows.count),
           onMismatch,
         );
       }
@@ -219,81 +194,4 @@ class Block {
     this.#model.device.free(...this.#hidden.values());
     freeBatch(this.#model.device, this.batch);
   }
-}
-
-/** Gathers the values of one window, a block of rows at a time. */
-class WindowScorer {
-  readonly #model: LoadedModel;
-  readonly #index: number;
-  readonly #window: Window;
-  readonly #values: ReadonlyMap<Precision, { nll: number[]; kld: number[]; sameTop1: number[] }>;
-
-  constructor(model: LoadedModel, index: number, window: Window, precisions: readonly Precision[]) {
-    this.#model = model;
-    this.#index = index;
-    this.#window = window;
-    this.#values = new Map(precisions.map((precision) => [precision, { nll: [], kld: [], sameTop1: [] }]));
-  }
-
-  async add(
-    row: number,
-    count: number,
-    hiddenOf: (precision: Precision) => Activations,
-    onMismatch: (failure: SelfTestFailure) => void,
-  ): Promise<void> {
-    const { device, spec, finalNorm, head } = this.#model;
-    const targets = this.#window.ids.subarray(row + 1, row + 1 + count);
-    const normed = device.allocate(count, spec.hiddenSize);
-    const own = device.allocate(count, spec.vocabSize);
-    const compares = this.#values.has(reference) && this.#values.size > 1;
-    const base = compares ? device.allocate(count, spec.vocabSize) : undefined;
-    try {
-      if (base) computeLogits(device, spec, finalNorm, head, hiddenOf(reference), normed, base);
-      for (const [precision, values] of this.#values) {
-        const logits = precision === reference && base ? base : own;
-        if (logits === own) computeLogits(device, spec, finalNorm, head, hiddenOf(precision), normed, own);
-        values.nll.push(...(await device.nll(logits, targets)));
-        if (base === undefined || logits === base) continue;
-        const { kl, sameTop1 } = await device.compare(base, own, targets);
-        values.kld.push(...kl);
-        values.sameTop1.push(...sameTop1);
-        if (precision === "nested-fp16") await this.#selfTest(row, base, own, onMismatch);
-      }
-    } finally {
-      device.free(normed, own, ...(base ? [base] : []));
-    }
-  }
-
-  /** The same values in the same arithmetic must give the same bits (EVAL.md). */
-  async #selfTest(
-    row: number,
-    base: Activations,
-    own: Activations,
-    onMismatch: (failure: SelfTestFailure) => void,
-  ): Promise<void> {
-    const at = await this.#model.device.firstDifference(base, own);
-    if (at === -1) return;
-    const { vocabSize } = this.#model.spec;
-    onMismatch({ window: this.#index, row: row + Math.floor(at / vocabSize), column: at % vocabSize });
-  }
-
-  /** @throws FormatError for a value that is not finite */
-  result(): WindowResult {
-    const base = this.#values.get(reference)?.nll;
-    const values = new Map<Precision, WindowValues>();
-    for (const [precision, { nll, kld, sameTop1 }] of this.#values) {
-      refuseNonFinite(precision, this.#index, nll);
-      const isCompared = base !== undefined && precision !== reference;
-      values.set(precision, isCompared ? { nll, against: { nll: base, kld, sameTop1 } } : { nll });
-    }
-    return { window: this.#index, values };
-  }
-}
-
-function refuseNonFinite(precision: Precision, window: number, nll: readonly number[]): void {
-  const at = nll.findIndex((value) => !Number.isFinite(value));
-  if (at === -1) return;
-  throw new FormatError(`the logits of ${precision} in window ${window}, scored id ${at}, are not finite`, {
-    hint: "the weights hold NaN or infinity, or the arithmetic overflowed: `nestedfp inspect` shows the tensors",
-  });
 }

@@ -9,7 +9,7 @@ import { convert } from "../../src/convert/convert.ts";
 import type { PlanOptions } from "../../src/convert/plan.ts";
 import { defaultPlanOptions } from "../../src/convert/plan.ts";
 import { createCpuDevice } from "../../src/device/cpu.ts";
-import type { ActivationFormat, Precision } from "../../src/device/device.ts";
+import type { ActivationFormat, Device, Precision } from "../../src/device/device.ts";
 import type { EvalResult } from "../../src/eval/eval.ts";
 import { evaluate } from "../../src/eval/eval.ts";
 import type { Window } from "../../src/eval/windows.ts";
@@ -26,6 +26,8 @@ export type RunOptions = {
   /** Fails when all layers fit into maxMemory. */
   readonly mustStream?: boolean;
   readonly ropeFrequencies?: "fp32" | "fp16";
+  /** A device that misbehaves, made of the real one. */
+  readonly wrap?: (device: Device) => Device;
 };
 
 /** Evaluates a model directory on windows and keeps the NLL of every scored id. */
@@ -40,6 +42,7 @@ export async function runModel(
     threads = 2,
     mustStream = false,
     ropeFrequencies = "fp32",
+    wrap = (device) => device,
   }: RunOptions,
 ): Promise<EvalResult> {
   const codec = createCodec({ threads });
@@ -51,7 +54,7 @@ export async function runModel(
   const files = await openModel(directory);
   t.after(() => files.close());
   const longest = Math.max(...windows.map(({ ids }) => ids.length));
-  const model = await loadModel(files, device, codec, precisions, maxMemory, longest);
+  const model = await loadModel(files, wrap(device), codec, precisions, maxMemory, longest);
   if (mustStream) assert.equal(model.layers.resident, false);
   const task = { method: "token-ids", ctx: 0, windows, textSha256: "" } as const;
   const signal = new AbortController().signal;
