@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import { freemem } from "node:os";
 import { basename, resolve } from "node:path";
 import { createCodec } from "../codec/create-codec.ts";
 import { createCpuDevice } from "../device/cpu.ts";
@@ -7,6 +6,7 @@ import type { Precision } from "../device/device.ts";
 import { CheckError, FormatError, MachineError, UsageError } from "../errors.ts";
 import type { EvalResult, EvalTask } from "../eval/eval.ts";
 import { evaluate } from "../eval/eval.ts";
+import { workloadOf } from "../eval/evaluate.ts";
 import type { Gate } from "../eval/gate.ts";
 import { evaluateGate, parseGate } from "../eval/gate.ts";
 import { layoutWindows, sequenceWindows } from "../eval/windows.ts";
@@ -23,6 +23,7 @@ import { readWholeFile } from "../safetensors/reader.ts";
 import { createEvalProgress } from "../ui/eval-progress.ts";
 import type { EvalFlags } from "./eval.ts";
 import { claimResume, openResume } from "./eval-resume.ts";
+import { freeMemory } from "./free-memory.ts";
 import { interruptSignal } from "./interrupt.ts";
 import type { ReportFormats } from "./report-file.ts";
 import { commonFormats, refuseReport, writeReport } from "./report-file.ts";
@@ -88,8 +89,8 @@ async function run(
       device,
       codec,
       precisions,
-      flags.maxMemory ?? Math.floor(0.75 * freemem()),
-      task.windows.reduce((longest, { ids }) => Math.max(longest, ids.length), 0),
+      flags.maxMemory ?? Math.floor(0.75 * freeMemory()),
+      workloadOf(task.windows),
     );
     const settings = {
       precisions,

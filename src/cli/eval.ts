@@ -4,7 +4,7 @@ import type { ActivationFormat, Precision } from "../device/device.ts";
 import type { Method } from "../eval/windows.ts";
 import type { RopeFrequencies } from "../model/rope.ts";
 import type { CommonOptions } from "./options.ts";
-import { addCommonOptions, memoryOption, threadsOption } from "./options.ts";
+import { addCommonOptions, memoryOption, repeatable, threadsOption } from "./options.ts";
 import type { Finished } from "./run.ts";
 
 export type EvalFlags = CommonOptions & {
@@ -69,14 +69,11 @@ export function addEval(
     .option("--limit <n>", "evaluate the first windows only", positive)
     .option("--device <name>", "auto, cpu, cuda or cuda:I", "auto")
     .addOption(threadsOption("threads of the device"))
-    .addOption(memoryOption().default(undefined, "3/4 of what is free"))
+    .addOption(memoryOption(" (default: 3/4 of what is free)"))
     .option("--per-token", "add the negative log-likelihood of every scored token to the result", false)
     .option("--resume", "go on with an interrupted evaluation of the same kind", false)
-    .option(
-      "--fail-if <gate>",
-      "exit 1 if it holds, e.g. 'nested-fp8.ppl_ratio>1.01' (repeatable)",
-      append,
-      [],
+    .addOption(
+      repeatable("--fail-if <gate>", "exit 1 if it holds, e.g. 'nested-fp8.ppl_ratio>1.01' (repeatable)"),
     )
     .option("-o, --output <file>", "also write the result to a file (.json, .csv, .md, .txt)");
   addCommonOptions(command);
@@ -109,8 +106,4 @@ function positive(text: string): number {
     throw new InvalidArgumentError("It must be a whole number from 1.");
   }
   return value;
-}
-
-function append(value: string, earlier: readonly string[]): string[] {
-  return [...earlier, value];
 }

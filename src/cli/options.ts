@@ -42,8 +42,14 @@ export function threadsOption(what: string): Option {
   return new Option("--threads <n>", what).argParser(count).default(availableParallelism(), "all cores");
 }
 
-export function memoryOption(): Option {
-  return new Option("--max-memory <size>", "memory to stay below, e.g. 256M or 1G").argParser(size);
+/** @param more to be said of it */
+export function memoryOption(more = ""): Option {
+  return new Option("--max-memory <size>", `memory to stay below, e.g. 256M or 1G${more}`).argParser(size);
+}
+
+/** An option that may be given several times; a list. */
+export function repeatable(flags: string, description: string): Option {
+  return new Option(flags, description).argParser(append).default([], "none");
 }
 
 export function addPlanOptions(command: Command): Command {
@@ -68,17 +74,14 @@ export function addPlanOptions(command: Command): Command {
         .argParser(share)
         .default(defaultPlanOptions.maxPatches, "5%"),
     )
-    .option(
-      "--include <pattern>",
-      "also split matching linear weights; a glob, or re:REGEX (repeatable)",
-      append,
-      [],
+    .addOption(
+      repeatable(
+        "--include <pattern>",
+        "also split matching linear weights; a glob, or re:REGEX (repeatable)",
+      ),
     )
-    .option(
-      "--exclude <pattern>",
-      "keep matching tensors whole; a glob, or re:REGEX (repeatable)",
-      append,
-      [],
+    .addOption(
+      repeatable("--exclude <pattern>", "keep matching tensors whole; a glob, or re:REGEX (repeatable)"),
     )
     .option("--allow-lossy", "split F32 weights too; such a directory cannot be restored", false);
 }

@@ -172,7 +172,7 @@ function ignoredModules(quantization: PlainJson | undefined): string[] {
 }
 
 async function readObject(path: string): Promise<{ [key: string]: PlainJson }> {
-  const value = toPlain(parseJson(await readWholeFile(path, largestConfig), "config.json"));
+  const value = toPlain(parseJson(await readWholeFile(path, largestConfig), "config.json", "python"));
   if (isObject(value)) return value;
   throw new FormatError("config.json is not a JSON object", { hint: "fetch the file again" });
 }

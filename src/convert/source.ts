@@ -76,7 +76,7 @@ async function readConfig(
       cause: error,
     });
   });
-  const value = parseJson(bytes, "config.json");
+  const value = parseJson(bytes, "config.json", "python");
   if (!(value instanceof Map)) {
     throw new FormatError(`config.json of ${quote(label)} is not a JSON object`, {
       hint: "fetch the file again",

@@ -1,8 +1,8 @@
 import type { ActivationFormat, Activations, Device, Precision } from "../device/device.ts";
 import type { ModelSpec } from "../model/config.ts";
 import type { Batch, Scratch } from "../model/decoder.ts";
-import { bytesPerToken, freeBatch, freeScratch, makeBatch, makeScratch, runLayer } from "../model/decoder.ts";
-import type { LoadedModel } from "../model/load.ts";
+import { freeBatch, freeScratch, makeBatch, makeScratch, runLayer } from "../model/decoder.ts";
+import type { LoadedModel, Workload } from "../model/load.ts";
 import type { RopeFrequencies } from "../model/rope.ts";
 import type { SelfTestFailure, WindowResult } from "./window-scorer.ts";
 import { WindowScorer } from "./window-scorer.ts";
@@ -74,15 +74,42 @@ export async function* evaluateWindows(
 
 type Member = { readonly index: number; readonly window: Window };
 
+/** What loading a model must leave memory for. */
+export function workloadOf(windows: readonly Window[]): Workload {
+  const total = windows.reduce((sum, { ids }) => sum + ids.length, 0);
+  const longest = windows.reduce((most, { ids }) => Math.max(most, ids.length), 0);
+  return { batch: Math.max(longest, Math.min(blockTokens, total)), total };
+}
+
 /**
  * Blocks of whole windows of about {@link blockTokens}, and groups of blocks that pass the layers together: one
  * block when the layers stay in memory, as many as memory allows when they are read again for each group.
  */
 function groupWindows(
   windows: readonly Member[],
-  { spec, layers, activationBytes }: LoadedModel,
+  { spec, layers, hiddenBytes }: LoadedModel,
   precisions: readonly Precision[],
 ): Member[][][] {
+  const blocks = blocksOf(windows, spec);
+  if (layers.resident) return blocks.map((block) => [block]);
+  const bytes = (block: readonly Member[]): number =>
+    block.reduce((sum, { window }) => sum + window.ids.length, 0) * 4 * spec.hiddenSize * precisions.length;
+  const groups: Member[][][] = [];
+  let used = 0;
+  for (const block of blocks) {
+    const group = groups.at(-1);
+    if (group && used + bytes(block) <= hiddenBytes) {
+      group.push(block);
+      used += bytes(block);
+    } else {
+      groups.push([block]);
+      used = bytes(block);
+    }
+  }
+  return groups;
+}
+
+function blocksOf(windows: readonly Member[], spec: ModelSpec): Member[][] {
   const blocks: Member[][] = [];
   let tokens = 0;
   for (const member of windows) {
@@ -94,22 +121,7 @@ function groupWindows(
     else blocks.push([member]);
     tokens = joins ? tokens + member.window.ids.length : member.window.ids.length;
   }
-  if (layers.resident) return blocks.map((block) => [block]);
-  const bytes = (block: readonly Member[]): number =>
-    block.reduce((sum, { window }) => sum + window.ids.length, 0) * 4 * spec.hiddenSize * precisions.length;
-  const groups: Member[][][] = [];
-  let used = 0;
-  for (const block of blocks) {
-    const group = groups.at(-1);
-    if (group && used + bytes(block) <= activationBytes) {
-      group.push(block);
-      used += bytes(block);
-    } else {
-      groups.push([block]);
-      used = bytes(block) + bytesPerToken(spec) * blockTokens;
-    }
-  }
-  return groups;
+  return blocks;
 }
 
 /** longrope turns by another table beyond the original length, so such windows do not share a batch. */

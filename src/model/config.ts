@@ -43,11 +43,11 @@ export type ModelSpec = {
 
 /**
  * Reads a Hugging Face config.json, in the spelling of transformers 4 or 5, with the defaults of transformers.
- * @throws FormatError when it is not strict JSON, names an architecture, activation or rotary scaling that is not
+ * @throws FormatError when it is not JSON, names an architecture, activation or rotary scaling that is not
  *   supported, lacks a size, or contradicts itself
  */
 export function parseConfig(bytes: Uint8Array, file = "config.json"): ModelSpec {
-  const config = JsonFields.parse(bytes, file);
+  const config = JsonFields.parse(bytes, file, "python");
   const architecture = readArchitecture(config);
   const defaults = classDefaults[architecture];
   const activation = config.string("hidden_act") ?? "silu";

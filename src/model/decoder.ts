@@ -71,10 +71,10 @@ export function freeScratch(device: Device, scratch: Scratch): void {
   device.free(...Object.values(scratch));
 }
 
-/** Bytes of FP32 scratch and hidden state that a token takes. */
-export function bytesPerToken(spec: ModelSpec): number {
+/** Bytes of {@link Scratch} that a token takes, in FP32. */
+export function scratchBytesPerToken(spec: ModelSpec): number {
   const { hiddenSize, headDim, heads, kvHeads, intermediateSize } = spec;
-  return 4 * (3 * hiddenSize + (2 * heads + 2 * kvHeads) * headDim + 2 * intermediateSize);
+  return 4 * (2 * hiddenSize + (2 * heads + 2 * kvHeads) * headDim + 2 * intermediateSize);
 }
 
 /** x = one decoder layer of x, [tokens, hidden]; queued on the device. */

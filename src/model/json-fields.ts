@@ -1,5 +1,6 @@
 import { FormatError } from "../errors.ts";
 import { type JsonValue, parseJson, toPlain } from "../safetensors/json.ts";
+import type { JsonDialect } from "../safetensors/json-scanner.ts";
 import { quote } from "../safetensors/quote.ts";
 
 /**
@@ -18,9 +19,9 @@ export class JsonFields {
     this.#path = path;
   }
 
-  /** Parses a document that must be an object. @throws FormatError when it is not, or is not strict JSON */
-  static parse(bytes: Uint8Array, file: string): JsonFields {
-    const value = parseJson(bytes, file);
+  /** Parses a document that must be an object. @throws FormatError when it is not, or is not JSON of the dialect */
+  static parse(bytes: Uint8Array, file: string, dialect: JsonDialect = "strict"): JsonFields {
+    const value = parseJson(bytes, file, dialect);
     if (!(value instanceof Map)) {
       throw new FormatError(`${quote(file)}: expected a JSON object, found ${show(value)}`, {
         hint: "the file is damaged or is another file under this name",

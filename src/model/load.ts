@@ -2,7 +2,8 @@ import type { Codec } from "../codec/codec.ts";
 import type { Constants, Device, Precision, Weights } from "../device/device.ts";
 import { UsageError } from "../errors.ts";
 import type { ModelSpec } from "./config.ts";
-import { bytesPerToken } from "./decoder.ts";
+import { scratchBytesPerToken } from "./decoder.ts";
+import { halfWordsScratch } from "./half-words.ts";
 import { LayerSource } from "./layer-source.ts";
 import type { ModelFiles } from "./model-files.ts";
 import { availablePrecisions, WeightLoader } from "./weights.ts";
@@ -15,21 +16,28 @@ export type LoadedModel = {
   readonly embedding: Weights;
   readonly finalNorm: Constants;
   readonly head: Weights;
-  /** Bytes left for activations. */
-  readonly activationBytes: number;
+  /** Bytes for the hidden states of windows that pass the layers together. */
+  readonly hiddenBytes: number;
+};
+
+/** The windows that a model will run on, in tokens. */
+export type Workload = {
+  /** Of the windows that pass a layer as one batch, at most. */
+  readonly batch: number;
+  /** Of all windows. */
+  readonly total: number;
 };
 
 // Windows that go through the layers together should be at least this many tokens, or reading layers again for
 // each group would dominate.
 const fewestTokens = 4096;
 
-// Two blocks of logits (src/eval/evaluate.ts) and the scratch of the CPU device.
-const fixedBytes = (2 * 32 + 16) * 1024 ** 2;
+// Node itself, a tokenizer and the headers of a model of usual size (`npm run bench:eval -- --memory`), two blocks of
+// logits (src/eval/window-scorer.ts), and the scratch of the CPU device.
+const fixedBytes = (96 + 2 * 32 + 16) * 1024 ** 2;
 
 /**
  * Loads what stays in memory, and prepares the layers to stay or to stream under `maxMemory` bytes.
- *
- * @param longestWindow in tokens; a window passes the layers whole
  *
  * @throws UsageError for a precision that the model does not have, or when not even one layer fits
  */
@@ -39,24 +47,28 @@ export async function loadModel(
   codec: Codec,
   precisions: readonly Precision[],
   maxMemory: number,
-  longestWindow: number,
+  workload: Workload,
 ): Promise<LoadedModel> {
   refuseUnavailable(files, precisions);
   const { spec } = files;
   const loader = new WeightLoader(files, device, codec, precisions);
-  const headBytes = 2 * spec.vocabSize * spec.hiddenSize * (spec.tieWordEmbeddings ? 1 : 2);
-  const tokens = Math.max(fewestTokens, longestWindow);
-  const activationBytes = tokens * (bytesPerToken(spec) + 4 * spec.hiddenSize * precisions.length);
-  // Streaming holds the layer in use, the next one, and copies of the first for fp16 and fp8.
-  const layerBytes = Math.max(
-    ...Array.from({ length: spec.layers }, (_, layer) => loader.storedBytes(layer)),
-  );
-  const copies = precisions.some((precision) => precision === "fp16" || precision === "fp8") ? 2 : 0;
-  const forLayers = maxMemory - fixedBytes - headBytes - activationBytes - copies * layerBytes;
-  if (forLayers < 2 * layerBytes) {
-    const least = fixedBytes + headBytes + activationBytes + (2 + copies) * layerBytes;
+  const perToken = 4 * spec.hiddenSize * precisions.length;
+  const hiddenBytes = perToken * Math.min(workload.total, Math.max(fewestTokens, workload.batch));
+  const each = Array.from({ length: spec.layers }, (_, layer) => layer);
+  const layerBytes = Math.max(...each.map((layer) => loader.storedBytes(layer)));
+  const otherBytes =
+    fixedBytes +
+    halfWordsScratch +
+    2 * spec.vocabSize * spec.hiddenSize * (spec.tieWordEmbeddings ? 1 : 2) +
+    scratchBytesPerToken(spec) * workload.batch +
+    hiddenBytes +
+    // Those of the layer before wait for the garbage collector.
+    2 * Math.max(...each.map((layer) => loader.copiedBytes(layer)));
+  const forLayers = maxMemory - otherBytes;
+  // Streaming holds the layer in use and the next one, and the one before waits for the garbage collector.
+  if (forLayers < 3 * layerBytes) {
     throw new UsageError(
-      `--max-memory ${mebibytes(maxMemory)} MiB is too little: this model needs ${mebibytes(least)} MiB`,
+      `--max-memory ${mebibytes(maxMemory)} MiB is too little: this model needs ${mebibytes(otherBytes + 3 * layerBytes)} MiB`,
       {
         hint: "one layer at a time, the next, the embeddings and some windows must fit",
       },
@@ -71,7 +83,7 @@ export async function loadModel(
     embedding,
     finalNorm: await loader.finalNorm(),
     head: await loader.head(spec, embedding),
-    activationBytes: layers.resident ? activationBytes : activationBytes + forLayers - 2 * layerBytes,
+    hiddenBytes: layers.resident ? hiddenBytes : hiddenBytes + forLayers - 3 * layerBytes,
   };
 }
 
@@ -80,10 +92,15 @@ function refuseUnavailable(files: ModelFiles, precisions: readonly Precision[]):
   const missing = precisions.find((precision) => !available.includes(precision));
   if (missing === undefined) return;
   throw new UsageError(`precision ${missing} is not in this model, only ${available.join(", ")}`, {
-    hint: files.converted
-      ? "the directory holds the FP8 view alone: 16-bit words need the lower files"
-      : "nested precisions need a directory that `nestedfp convert` wrote",
+    hint: whyMissing(files),
   });
+}
+
+function whyMissing({ nested, converted }: ModelFiles): string {
+  if (nested) return "the directory holds the FP8 view alone: 16-bit words need the lower files";
+  return converted
+    ? "no weight of this directory was split, `nestedfp inspect` says why: its nested precisions would be fp16"
+    : "nested precisions need a directory that `nestedfp convert` wrote";
 }
 
 function mebibytes(bytes: number): number {

@@ -27,8 +27,10 @@ export type ModelFiles = {
   readonly root: string;
   readonly spec: ModelSpec;
   /** Whether any weight is stored as planes, and whether all of these have their lower one. */
-  readonly converted: boolean;
+  readonly nested: boolean;
   readonly hasLower: boolean;
+  /** Whether `nestedfp convert` wrote it, be it without splitting anything. */
+  readonly converted: boolean;
   /** Changes when any weight file does: names, sizes and times. */
   readonly fingerprint: string;
   stored(name: string): StoredWeight;
@@ -54,7 +56,7 @@ export async function openModel(path: string): Promise<ModelFiles> {
   };
   try {
     const configPath = join(checkpoint.root, "config.json");
-    const spec = parseConfig(await readWholeFile(configPath, largestConfig));
+    const spec = parseConfig(await readWholeFile(configPath, largestConfig), configPath);
     opened.push(...(await openLower(checkpoint.root)));
     const lower = new Map(
       opened.flatMap((shard) => shard.header.tensors.map((info) => [info.name, { shard, info }])),
@@ -66,7 +68,8 @@ export async function openModel(path: string): Promise<ModelFiles> {
     return {
       root: checkpoint.root,
       spec,
-      converted: planes.length > 0,
+      nested: planes.length > 0,
+      converted: planes.length > 0 || (await exists(join(checkpoint.root, "nestedfp", "manifest.json"))),
       fingerprint: await fingerprintOf([...checkpoint.shards, ...opened]),
       hasLower: planes.every((weight) => weight.lower !== undefined),
       stored: (name) => {
@@ -81,6 +84,10 @@ export async function openModel(path: string): Promise<ModelFiles> {
     await close();
     throw error;
   }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined)) !== undefined;
 }
 
 /** The lower shards of a converted directory; none for a source checkpoint or an FP8-only view. */

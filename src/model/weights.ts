@@ -1,12 +1,12 @@
 import type { Codec } from "../codec/codec.ts";
 import { halfToNumber } from "../codec/reference.ts";
 import type { Constants, Device, Precision, WeightBytes, Weights } from "../device/device.ts";
-import { FormatError } from "../errors.ts";
 import type { TensorPlace } from "../safetensors/checkpoint.ts";
-import { quote } from "../safetensors/quote.ts";
 import type { ModelSpec } from "./config.ts";
 import { layerTensors } from "./expected-tensors.ts";
+import { readHalfWords } from "./half-words.ts";
 import type { ModelFiles, StoredWeight } from "./model-files.ts";
+import { readPlace, shiftsOf, sizeOf } from "./stored-bytes.ts";
 
 /** A linear layer in every precision that was asked for. */
 export type Linear = {
@@ -25,7 +25,7 @@ export type Layer = {
 
 /** Precisions that a model on disk can be evaluated in, best known first. */
 export function availablePrecisions(files: ModelFiles): Precision[] {
-  if (!files.converted) return ["fp16", "fp8"];
+  if (!files.nested) return ["fp16", "fp8"];
   return files.hasLower ? ["fp16", "nested-fp16", "nested-fp8", "fp8"] : ["nested-fp8"];
 }
 
@@ -54,6 +54,18 @@ export class WeightLoader {
         (sum, stored) => sum + this.#places(stored).reduce((bytes, place) => bytes + sizeOf(place), 0),
         0,
       );
+  }
+
+  /** Bytes of the copies that {@link placeLayer} makes: rounded or rebuilt FP16 words, and the FP8 baseline. */
+  copiedBytes(layer: number): number {
+    const [fp16, fp8] = (["fp16", "fp8"] as const).map((precision) => this.#precisions.includes(precision));
+    return layerTensors(this.#files.spec, layer).reduce((sum, { name, shape }) => {
+      const stored = this.#files.stored(name);
+      const isCopied =
+        stored.kind === "words" ? stored.place.info.dtype !== "F16" : fp16 === true || fp8 === true;
+      const values = shape.reduce((product, size) => product * size, 1);
+      return sum + values * ((isCopied ? 2 : 0) + (fp8 ? 1 : 0));
+    }, 0);
   }
 
   /** Reads the bytes of a layer; nothing is on the device yet. */
@@ -93,9 +105,7 @@ export class WeightLoader {
 
   /** The embedding table, as binary16 words. */
   async embedding(): Promise<Weights> {
-    const { vocabSize, hiddenSize } = this.#files.spec;
-    const words = await this.#halfWords(await this.#read(this.#files.stored("model.embed_tokens.weight")));
-    return this.#device.weights({ kind: "fp16", words }, vocabSize, hiddenSize);
+    return this.#halfWeights("model.embed_tokens.weight");
   }
 
   async finalNorm(): Promise<Constants> {
@@ -105,8 +115,15 @@ export class WeightLoader {
   /** The output head, as binary16 words in every precision: the embedding table itself where they are tied. */
   async head(spec: ModelSpec, embedding: Weights): Promise<Weights> {
     if (spec.tieWordEmbeddings) return embedding;
-    const words = await this.#halfWords(await this.#read(this.#files.stored("lm_head.weight")));
-    return this.#device.weights({ kind: "fp16", words }, spec.vocabSize, spec.hiddenSize);
+    return this.#halfWeights("lm_head.weight");
+  }
+
+  /** A [vocabSize, hiddenSize] matrix. */
+  async #halfWeights(name: string): Promise<Weights> {
+    const { vocabSize, hiddenSize } = this.#files.spec;
+    const stored = this.#files.stored(name);
+    const words = await readHalfWords(stored, [vocabSize, hiddenSize], this.#device, this.#codec);
+    return this.#device.weights({ kind: "fp16", words }, vocabSize, hiddenSize);
   }
 
   /** The files of a weight that these precisions need. */
@@ -193,30 +210,6 @@ function found<K, V>(map: ReadonlyMap<K, V>, key: K): V {
   const value = map.get(key);
   if (value === undefined) throw new Error(`the layer has no ${String(key)}`);
   return value;
-}
-
-function sizeOf({ info }: TensorPlace): number {
-  return info.dataOffsets[1] - info.dataOffsets[0];
-}
-
-async function readPlace(place: TensorPlace): Promise<Uint8Array> {
-  const bytes = new Uint8Array(sizeOf(place));
-  await place.shard.readTensor(place.info, 0, bytes);
-  return bytes;
-}
-
-/** Row shifts from the stored scales 2^(s-8), FP32. @throws FormatError for a scale that is no such power */
-function shiftsOf(scales: Uint8Array, { shard, info }: TensorPlace): Uint8Array {
-  const view = new DataView(scales.buffer, scales.byteOffset, scales.length);
-  return Uint8Array.from({ length: scales.length / 4 }, (_, row) => {
-    const scale = view.getFloat32(4 * row, true);
-    const shift = Math.log2(scale) + 8;
-    if (Number.isInteger(shift) && shift >= 0 && shift <= 15) return shift;
-    throw new FormatError(
-      `${quote(shard.name)}: tensor ${quote(info.name)} row ${row} is ${scale}, not a power of two from 2^-8 to 2^7`,
-      { hint: "this FP8 checkpoint was not written by `nestedfp convert`, or is damaged" },
-    );
-  });
 }
 
 /** Norms and biases are small: widened here. */

@@ -3,6 +3,12 @@ import { isUtf8 } from "node:buffer";
 import { FormatError } from "../errors.ts";
 import { quote } from "./quote.ts";
 
+/**
+ * `python` also takes NaN, Infinity and -Infinity for numbers, as Python's json writes and reads them: transformers
+ * does so in config.json, and in no other file.
+ */
+export type JsonDialect = "strict" | "python";
+
 export type JsonKind = "object" | "array" | "string" | "number" | "true" | "false" | "null";
 
 /** Deeper documents are refused, so recursion over a document is bounded. */
@@ -21,14 +27,16 @@ export class JsonScanner {
   readonly #bytes: Buffer;
   readonly #file: string;
   readonly #part: string;
+  readonly #dialect: JsonDialect;
   #at = 0;
   #depth = 0;
 
   /** @param part where byte offsets count from, as words to follow them: "of the header". */
-  constructor(bytes: Uint8Array, file: string, part = "") {
+  constructor(bytes: Uint8Array, file: string, part = "", dialect: JsonDialect = "strict") {
     this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#file = file;
     this.#part = part === "" ? "" : ` ${part}`;
+    this.#dialect = dialect;
     if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
       throw this.fail("a byte order mark, which JSON does not allow,", 0);
     }
@@ -42,7 +50,7 @@ export class JsonScanner {
   /** The kind of the value that comes next, white space skipped; the value itself is not taken. */
   kind(): JsonKind {
     const byte = this.#peek();
-    const kind = kinds[byte];
+    const kind = kinds[byte] ?? (this.#nonFinite() === undefined ? undefined : "number");
     if (kind === undefined) throw this.#unexpected("a value");
     return kind;
   }
@@ -91,6 +99,11 @@ export class JsonScanner {
   number(): string {
     if (this.kind() !== "number") throw this.#unexpected("a number");
     const start = this.#at;
+    const nonFinite = this.#nonFinite();
+    if (nonFinite !== undefined) {
+      this.#at += nonFinite.length;
+      return nonFinite;
+    }
     if (this.#bytes[this.#at] === minus) this.#at++;
     // A leading zero ends the integer: the caller then finds the second digit of `01` where a comma belongs.
     if (this.#bytes[this.#at] === zero) this.#at++;
@@ -161,6 +174,14 @@ export class JsonScanner {
     if (this.#peek() !== comma) throw this.#unexpected(`"," or "${String.fromCharCode(bracket)}"`);
     this.#at++;
     return true;
+  }
+
+  /** The word of a number that is not finite, where one comes next and the dialect has it. */
+  #nonFinite(): string | undefined {
+    if (this.#dialect === "strict") return undefined;
+    return nonFiniteWords.find(
+      (word) => this.#bytes.toString("latin1", this.#at, this.#at + word.length) === word,
+    );
   }
 
   #digits(): void {
@@ -240,6 +261,8 @@ export class JsonScanner {
     return `byte 0x${byte.toString(16).padStart(2, "0")}`;
   }
 }
+
+const nonFiniteWords = ["NaN", "Infinity", "-Infinity"];
 
 const doubleQuote = 0x22;
 const plus = 0x2b;

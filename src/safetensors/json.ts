@@ -1,4 +1,5 @@
 import { FormatError } from "../errors.ts";
+import type { JsonDialect } from "./json-scanner.ts";
 import { JsonScanner } from "./json-scanner.ts";
 import { quote } from "./quote.ts";
 
@@ -34,8 +35,8 @@ const maxValues = 4_000_000;
  * @param what the file's name, for errors
  * @throws FormatError with the byte offset
  */
-export function parseJson(bytes: Uint8Array, what: string): JsonValue {
-  const scanner = new JsonScanner(bytes, what);
+export function parseJson(bytes: Uint8Array, what: string, dialect: JsonDialect = "strict"): JsonValue {
+  const scanner = new JsonScanner(bytes, what, "", dialect);
   const value = parseValue(scanner);
   scanner.end();
   return value;
@@ -123,18 +124,23 @@ export function uint64(literal: string): bigint | undefined {
  * Finds a member of a document's top-level object, so that it can be edited without touching any other byte.
  * @throws FormatError when the document is not strict JSON or not an object
  */
-export function findMember(bytes: Uint8Array, key: string, what = "document"): MemberSpan | undefined {
+export function findMember(
+  bytes: Uint8Array,
+  key: string,
+  what = "document",
+  dialect: JsonDialect = "strict",
+): MemberSpan | undefined {
   let found: MemberSpan | undefined;
-  scanTopLevel(bytes, what, (name, span) => {
+  scanTopLevel(bytes, what, dialect, (name, span) => {
     if (name === key) found = span;
   });
   return found;
 }
 
 /** Finds the end of a document's top-level object. @throws as {@link findMember} */
-export function objectEnd(bytes: Uint8Array, what = "document"): ObjectEnd {
+export function objectEnd(bytes: Uint8Array, what = "document", dialect: JsonDialect = "strict"): ObjectEnd {
   let last: MemberSpan | undefined;
-  const { start, end } = scanTopLevel(bytes, what, (_, span) => {
+  const { start, end } = scanTopLevel(bytes, what, dialect, (_, span) => {
     last = span;
   });
   return { offset: end - 1, empty: last === undefined, contentEnd: spanEnd(last) ?? start + 1 };
@@ -148,9 +154,10 @@ function spanEnd(span: MemberSpan | undefined): number | undefined {
 function scanTopLevel(
   bytes: Uint8Array,
   what: string,
+  dialect: JsonDialect,
   visit: (key: string, span: MemberSpan) => void,
 ): { start: number; end: number } {
-  const scanner = new JsonScanner(bytes, what);
+  const scanner = new JsonScanner(bytes, what, "", dialect);
   if (scanner.kind() !== "object") {
     throw new FormatError(`${quote(what)}: expected a JSON object, found ${scanner.kind()}`, {
       hint: "the file is damaged or is another file under this name",

@@ -139,6 +139,27 @@ test("a second run of the same evaluation is refused, another one is not", async
   assert.deepEqual(readdirSync(join(cache, "nestedfp/eval")), []);
 });
 
+test("help shows defaults, and none of lists", async () => {
+  for (const command of ["eval", "convert"]) {
+    const { stdout } = await nestedfp([command, "--help"]);
+    const help = stdout.replace(/\s+/g, " ");
+    assert.doesNotMatch(help, /\[\]/);
+    assert.match(help, /\(repeatable\) \(default: none\)/);
+    assert.match(help, command === "eval" ? /\(default: 3\/4 of what is free\)/ : /\(default: 256M\)/);
+  }
+});
+
+test("a directory in which nothing was split says so, and runs in what it has", async (t) => {
+  const output = join(await scratchDirectory(t), "whole");
+  assertOk(await nestedfp(["convert", tiny, "-o", output, "--exclude", "*", "-q"]));
+  const args = [output, "--text", text, "--limit", "1", "--ctx", "32"];
+  const refused = await evaluate(t, [...args, "--precision", "nested-fp8"]);
+  assertRefused(refused, 2, /precision nested-fp8 is not in this model, only fp16, fp8$/);
+  assert.match(refused.stderr, /^Hint: no weight of this directory was split/m);
+  const { result } = documentOf<Result>(await evaluate(t, [...args, "--json"]));
+  assert.deepEqual(Object.keys(result.precisions), ["fp16", "fp8"]);
+});
+
 const refusals: readonly (readonly [
   string,
   (t: TestContext) => Promise<readonly string[]>,
@@ -217,7 +238,7 @@ const refusals: readonly (readonly [
       text,
     ],
     4,
-    /gpt2/,
+    /tiny\/config\.json": model_type "gpt2"/,
   ],
 ];
 

@@ -5,8 +5,10 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { halfToNumber } from "../../src/codec/reference.ts";
+import type { Precision } from "../../src/device/device.ts";
 import { loadTokenizer } from "../../src/model/tokenizer.ts";
 import { openShard } from "../../src/safetensors/reader.ts";
+import { frame } from "../safetensors/scratch.ts";
 import { convertForTest, runModel, wholeWindows } from "./run-model.ts";
 import type { SlowLlama } from "./slow-decoder.ts";
 import { slowNll } from "./slow-decoder.ts";
@@ -97,9 +99,15 @@ test("neither threads nor streaming nor the company of other windows changes a b
   const converted = await convertForTest(t, tiny);
   const precisions = ["fp16", "nested-fp16", "nested-fp8", "fp8"] as const;
   const expected = await runModel(t, converted, windows, { precisions, threads: 1 });
+  // Enough for three layers at a time, not for all four: the refusal says how much, in whole MiB.
   const refusal = await runModel(t, converted, windows, { precisions, maxMemory: 1 }).catch(String);
-  // What the refusal asks for is enough for two layers at a time, not for all four.
-  const least = Number(/needs (\d+) MiB/.exec(String(refusal))?.[1]) * 2 ** 20;
+  let least = (Number(/needs (\d+) MiB/.exec(String(refusal))?.[1]) - 1) * 2 ** 20;
+  const isRefused = (maxMemory: number): Promise<boolean> =>
+    runModel(t, converted, windows, { precisions, maxMemory }).then(
+      () => false,
+      () => true,
+    );
+  while (await isRefused(least)) least += 2 ** 16;
   for (const options of [{ threads: 3 }, { maxMemory: least, mustStream: true }]) {
     assert.deepEqual(await runModel(t, converted, windows, { precisions, ...options }), expected);
   }
@@ -119,6 +127,27 @@ test("too little memory is refused with what is needed", async (t) => {
     exitCode: 2,
     message: /this model needs \d+ MiB/,
   });
+});
+
+test("copies that BF16 and F32 weights need are counted, and F16 weights of a source need none", async (t) => {
+  const windows = wholeWindows([await sampleIds(8)]);
+  const needed = async (model: string, precisions: readonly Precision[]): Promise<number> => {
+    const refusal = await runModel(t, model, windows, { precisions, maxMemory: 1 }).catch(String);
+    return Number(/needs (\d+) MiB/.exec(String(refusal))?.[1]);
+  };
+  const copy = mkdtempSync(join(tmpdir(), "nestedfp-bf16-"));
+  t.after(() => rmSync(copy, { recursive: true, force: true }));
+  cpSync(tiny, copy, { recursive: true });
+  const path = join(copy, "model.safetensors");
+  // The same bytes under another name: what they are worth does not matter here.
+  const bytes = readFileSync(path);
+  const dataFrom = 8 + bytes.readUInt32LE();
+  const header = bytes.toString("utf8", 8, dataFrom).replaceAll('"F16"', '"BF16"');
+  writeFileSync(path, frame(header, bytes.subarray(dataFrom)));
+  // The projections of a layer are 0.75 MiB of 16-bit words, and the copies of two layers are counted.
+  assert.ok((await needed(copy, ["fp16"])) > (await needed(tiny, ["fp16"])));
+  const converted = await convertForTest(t, tiny);
+  assert.ok((await needed(converted, ["fp16"])) > (await needed(converted, ["nested-fp16"])));
 });
 
 test("a precision that the model does not have is refused", async (t) => {

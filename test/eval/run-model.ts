@@ -12,6 +12,7 @@ import { createCpuDevice } from "../../src/device/cpu.ts";
 import type { ActivationFormat, Device, Precision } from "../../src/device/device.ts";
 import type { EvalResult } from "../../src/eval/eval.ts";
 import { evaluate } from "../../src/eval/eval.ts";
+import { workloadOf } from "../../src/eval/evaluate.ts";
 import type { Window } from "../../src/eval/windows.ts";
 import { loadModel } from "../../src/model/load.ts";
 import { openModel } from "../../src/model/model-files.ts";
@@ -53,8 +54,7 @@ export async function runModel(
   });
   const files = await openModel(directory);
   t.after(() => files.close());
-  const longest = Math.max(...windows.map(({ ids }) => ids.length));
-  const model = await loadModel(files, wrap(device), codec, precisions, maxMemory, longest);
+  const model = await loadModel(files, wrap(device), codec, precisions, maxMemory, workloadOf(windows));
   if (mustStream) assert.equal(model.layers.resident, false);
   const task = { method: "token-ids", ctx: 0, windows, textSha256: "" } as const;
   const signal = new AbortController().signal;

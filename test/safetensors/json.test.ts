@@ -23,6 +23,30 @@ for (const text of [
   });
 }
 
+test("the python dialect takes the numbers that JSON has no words for, and nothing else", () => {
+  const python = (text: string) => toPlain(parseJson(encode(text), "config.json", "python"));
+  assert.deepEqual(python("[NaN, Infinity,-Infinity,\n-1e3, 0]"), [
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+    Number.NEGATIVE_INFINITY,
+    -1000,
+    0,
+  ]);
+  for (const [text, problem] of [
+    ["-NaN", 'expected a digit, found "N" at byte 1'],
+    ["Inf", 'expected a value, found "I" at byte 0'],
+    ["nan", 'expected "null", found "a" at byte 1'],
+    ["Infinity0", 'expected nothing more, found "0" at byte 8'],
+  ] as const) {
+    assert.throws(() => python(text), { message: `"config.json": ${problem}` });
+  }
+  const document = encode('{"a": Infinity, "b": NaN}');
+  const b = findMember(document, "b", "config.json", "python");
+  assert.deepEqual([b?.valueStart, b?.valueEnd], [21, 24]);
+  assert.equal(objectEnd(document, "config.json", "python").contentEnd, 24);
+  assert.throws(() => findMember(document, "b"), { message: /found "I" at byte 6/ });
+});
+
 for (const [text, problem] of [
   ["", "expected a value, found the end at byte 0"],
   ["01", 'expected nothing more, found "1" at byte 1'],
