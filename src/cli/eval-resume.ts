@@ -1,5 +1,4 @@
 import { mkdir, rm } from "node:fs/promises";
-import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { NestedFpError, UsageError } from "../errors.ts";
 import type { WindowRecord } from "../eval/eval.ts";
@@ -8,6 +7,7 @@ import { lockFile } from "../native/lock-file.ts";
 import { printable } from "../report/format.ts";
 import { quote } from "../safetensors/quote.ts";
 import { outputError } from "../safetensors/system-error.ts";
+import { cacheDirectory } from "./cache-directory.ts";
 import type { EvalFlags } from "./eval.ts";
 
 /** Where one evaluation writes its finished windows down; no other run does while this one holds it. */
@@ -86,9 +86,4 @@ async function orWarn<T>(path: string, flags: EvalFlags, work: () => Promise<T>)
 
 function warn({ quiet }: EvalFlags, message: string): void {
   if (!quiet) process.stderr.write(`Warning: ${printable(message)}\n`);
-}
-
-/** The user's cache directory for nestedfp (XDG base directories). */
-function cacheDirectory(): string {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "nestedfp");
 }

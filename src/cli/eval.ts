@@ -1,10 +1,17 @@
 import type { Command } from "commander";
-import { InvalidArgumentError, Option } from "commander";
+import { Option } from "commander";
 import type { ActivationFormat, Precision } from "../device/device.ts";
 import type { Method } from "../eval/windows.ts";
 import type { RopeFrequencies } from "../model/rope.ts";
 import type { CommonOptions } from "./options.ts";
-import { addCommonOptions, memoryOption, repeatable, threadsOption } from "./options.ts";
+import {
+  addCommonOptions,
+  memoryOption,
+  positive,
+  precisions,
+  repeatable,
+  threadsOption,
+} from "./options.ts";
 import type { Finished } from "./run.ts";
 
 export type EvalFlags = CommonOptions & {
@@ -87,23 +94,3 @@ const examples = `
 Examples:
   nestedfp eval out --text wiki.test.txt --ctx 512
   nestedfp eval out --text wiki.test.txt --precision fp16,nested-fp8 --fail-if 'nested-fp8.ppl_ratio>1.01'`;
-
-const known: readonly Precision[] = ["fp16", "nested-fp16", "nested-fp8", "fp8"];
-
-/** In the order of `known`, each once. */
-function precisions(text: string): Precision[] {
-  const asked = text.split(",").map((name) => name.trim());
-  const unknown = asked.find((name) => !known.some((precision) => precision === name));
-  if (unknown !== undefined) {
-    throw new InvalidArgumentError(`${JSON.stringify(unknown)} is none of ${known.join(", ")}.`);
-  }
-  return known.filter((precision) => asked.includes(precision));
-}
-
-function positive(text: string): number {
-  const value = Number(text);
-  if (!/^\d+$/.test(text) || value < 1 || !Number.isSafeInteger(value)) {
-    throw new InvalidArgumentError("It must be a whole number from 1.");
-  }
-  return value;
-}

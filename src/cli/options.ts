@@ -4,6 +4,7 @@ import { InvalidArgumentError, Option } from "commander";
 import { defaultMaxMemory } from "../convert/memory-budget.ts";
 import type { PlanOptions } from "../convert/plan.ts";
 import { defaultPlanOptions } from "../convert/plan.ts";
+import type { Precision } from "../device/device.ts";
 import type { ProgressMode } from "../ui/progress.ts";
 
 /** What every command takes. */
@@ -92,7 +93,7 @@ export function planOptionsOf(options: PlanOptions): PlanOptions {
   return { rowShift, bf16, maxPatches, include, exclude, allowLossy };
 }
 
-function append(value: string, earlier: readonly string[]): string[] {
+export function append(value: string, earlier: readonly string[]): string[] {
   return [...earlier, value];
 }
 
@@ -111,10 +112,30 @@ function size(text: string): number {
   return Math.floor(Number(match[1]) * (unitBytes[(match[2] ?? "").toUpperCase()] ?? 1));
 }
 
-function share(text: string): number {
+export function share(text: string): number {
   const match = /^(\d+(?:\.\d+)?)(%?)$/.exec(text);
   const value = match ? Number(match[1]) / (match[2] ? 100 : 1) : Number.NaN;
   if (!(value >= 0 && value <= 1))
     throw new InvalidArgumentError("It must be a share from 0 to 1, or a percentage.");
+  return value;
+}
+
+const knownPrecisions: readonly Precision[] = ["fp16", "nested-fp16", "nested-fp8", "fp8"];
+
+/** In the order of {@link knownPrecisions}, each once. */
+export function precisions(text: string): Precision[] {
+  const asked = text.split(",").map((name) => name.trim());
+  const unknown = asked.find((name) => !knownPrecisions.some((precision) => precision === name));
+  if (unknown !== undefined) {
+    throw new InvalidArgumentError(`${JSON.stringify(unknown)} is none of ${knownPrecisions.join(", ")}.`);
+  }
+  return knownPrecisions.filter((precision) => asked.includes(precision));
+}
+
+export function positive(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < 1 || !Number.isSafeInteger(value)) {
+    throw new InvalidArgumentError("It must be a whole number from 1.");
+  }
   return value;
 }

@@ -1,0 +1,56 @@
+import { MachineError, UsageError } from "../errors.ts";
+import type { BenchDevice } from "./bench-device.ts";
+import { createCpuBenchDevice } from "./cpu-device.ts";
+import type { TuneTable } from "./tune-table.ts";
+
+export type DeviceChoice =
+  | { readonly kind: "auto" }
+  | { readonly kind: "cpu" }
+  | { readonly kind: "cuda"; readonly index: number };
+
+/**
+ * `auto`, `cpu`, `cuda` or `cuda:I`.
+ * @throws UsageError
+ */
+export function parseDeviceChoice(text: string): DeviceChoice {
+  if (text === "auto" || text === "cpu") return { kind: text };
+  const [match, index = "0"] = /^cuda(?::(\d{1,3}))?$/.exec(text) ?? [];
+  if (match === undefined) {
+    throw new UsageError(`--device is ${JSON.stringify(text)}, not auto, cpu, cuda or cuda:I`, {
+      hint: "leave --device out to take a GPU where there is one",
+    });
+  }
+  return { kind: "cuda", index: Number(index) };
+}
+
+/**
+ * Opens the device to be timed. `auto` takes the first GPU when there is a usable one, else the CPU, and `notice` says
+ * which and why.
+ *
+ * @param threads of the CPU device
+ * @param tune what dispatch on a GPU goes by
+ * @throws MachineError for `cuda` without a usable GPU
+ */
+export async function openBenchDevice(
+  choice: DeviceChoice,
+  threads: number,
+  tune: TuneTable,
+): Promise<{ readonly device: BenchDevice; readonly notice: string | undefined }> {
+  if (choice.kind === "cuda") return { device: await openCuda(choice.index, tune), notice: undefined };
+  if (choice.kind === "cpu") return { device: await createCpuBenchDevice({ threads }), notice: undefined };
+  try {
+    const device = await openCuda(0, tune);
+    return { device, notice: `using ${device.info.name}` };
+  } catch (error) {
+    if (!(error instanceof MachineError)) throw error;
+    const device = await createCpuBenchDevice({ threads });
+    return { device, notice: `${error.message}; using ${device.info.name}` };
+  }
+}
+
+/** The one place where a GPU comes in: it becomes a dynamic import of ./cuda-device.ts when that lands. */
+async function openCuda(_index: number, _tune: TuneTable): Promise<BenchDevice> {
+  throw new MachineError("no usable GPU: this build of nestedfp has no CUDA support", {
+    hint: "give --device cpu",
+  });
+}

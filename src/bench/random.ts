@@ -1,0 +1,15 @@
+/** Numbers in [0, 1), the same for the same seed (mulberry32). */
+export function seededRandom(seed: number): () => number {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** About normal with variance 1: the sum of four uniform numbers, which never strays beyond 3.5. */
+export function gaussian(random: () => number): number {
+  return Math.sqrt(3) * (random() + random() + random() + random() - 2);
+}

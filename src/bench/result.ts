@@ -1,0 +1,44 @@
+import type { BenchDeviceInfo } from "./bench-device.ts";
+import type { BenchRow } from "./row.ts";
+import type { Summary } from "./summary.ts";
+
+/** The result of `bench`. */
+export type BenchResult = {
+  readonly device: DeviceRecord;
+  readonly options: BenchOptionsRecord;
+  /** ISO 8601. */
+  readonly started: string;
+  readonly rows: readonly BenchRow[];
+  readonly summary: readonly Summary[];
+};
+
+/** What of the options decides a time. Rows under others are not comparable. */
+export type BenchOptionsRecord = {
+  readonly cold: boolean;
+  readonly min_samples: number;
+  readonly max_noise: number;
+  readonly timeout_s: number;
+  readonly tune: boolean;
+};
+
+export type DeviceRecord = {
+  readonly kind: "cpu" | "cuda";
+  readonly name: string;
+  readonly compute_capability: string | null;
+  readonly sm_count: number | null;
+  readonly memory_bytes: number | null;
+  readonly driver: string | null;
+  readonly libraries: Readonly<Record<string, string>>;
+};
+
+export function deviceRecord(info: BenchDeviceInfo): DeviceRecord {
+  return {
+    kind: info.kind,
+    name: info.name,
+    compute_capability: info.computeCapability ?? null,
+    sm_count: info.smCount ?? null,
+    memory_bytes: info.memoryBytes ?? null,
+    driver: info.driver ?? null,
+    libraries: info.libraries,
+  };
+}

@@ -1,0 +1,140 @@
+import type { FileHandle } from "node:fs/promises";
+import { open, readFile } from "node:fs/promises";
+import type { Precision } from "../device/device.ts";
+import { FormatError, UsageError } from "../errors.ts";
+import type { BenchOptionsRecord, DeviceRecord } from "./result.ts";
+import type { BenchRow } from "./row.ts";
+import type { BenchShape } from "./shapes.ts";
+
+/** The first line of a file of rows: where and how all of them were measured. */
+export type RowsHeader = {
+  readonly schema: typeof rowsSchema;
+  readonly device: DeviceRecord;
+  readonly options: BenchOptionsRecord;
+  /** ISO 8601. */
+  readonly started: string;
+};
+
+export const rowsSchema = "nestedfp.bench-rows/1";
+
+/** Rows as JSON Lines, written as they come, so that a crash loses one point. */
+export class RowsFile {
+  readonly #handle: FileHandle;
+
+  private constructor(handle: FileHandle) {
+    this.#handle = handle;
+  }
+
+  /**
+   * Begins a file, or under `resume` goes on with one, which may be absent.
+   *
+   * @throws UsageError for a file that is there without `resume`, and for one of another device or other options
+   * @throws FormatError for a file that is none of rows
+   */
+  static async open(
+    path: string,
+    header: RowsHeader,
+    resume: boolean,
+  ): Promise<{ readonly file: RowsFile; readonly rows: readonly BenchRow[]; readonly started: string }> {
+    const name = JSON.stringify(path);
+    const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return "";
+      throw error;
+    });
+    if (text !== "" && !resume) {
+      throw new UsageError(`${name} exists`, { hint: "go on with it by --resume, or remove it" });
+    }
+    // A line cut short by a kill is dropped, and the file goes on behind the last whole one.
+    const whole = text.slice(0, text.lastIndexOf("\n") + 1);
+    const known = whole === "" ? undefined : parseRowsFile(whole, path);
+    if (known !== undefined) refuseOther(name, known.header, header);
+    const handle = await open(path, "a");
+    const file = new RowsFile(handle);
+    await handle.truncate(Buffer.byteLength(whole));
+    if (known === undefined) await file.#write([header]);
+    const { rows = [], header: { started } = header } = known ?? {};
+    return { file, rows: rows.filter(({ status }) => status !== "error"), started };
+  }
+
+  /** All rows of a point in one write: a point is there as a whole or not at all. */
+  async add(rows: readonly BenchRow[]): Promise<void> {
+    await this.#write(rows);
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close();
+  }
+
+  async #write(records: readonly object[]): Promise<void> {
+    await this.#handle.write(records.map((record) => `${JSON.stringify(record)}\n`).join(""));
+  }
+}
+
+/** @throws FormatError */
+export function parseRowsFile(
+  text: string,
+  name: string,
+): { readonly header: RowsHeader; readonly rows: readonly BenchRow[] } {
+  const [header, ...rows] = text
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line, index) => parseLine(line, index, name));
+  if (header === undefined || !isHeader(header)) {
+    throw new FormatError(`${JSON.stringify(name)} is no file of rows: its first line is not their header`, {
+      hint: "name a .jsonl file that `nestedfp bench -o` wrote",
+    });
+  }
+  return { header, rows: rows as BenchRow[] };
+}
+
+function parseLine(line: string, index: number, name: string): object {
+  try {
+    const value: unknown = JSON.parse(line);
+    if (typeof value === "object" && value !== null) return value;
+  } catch {
+    // Said below.
+  }
+  throw new FormatError(`${JSON.stringify(name)}, line ${index + 1}: not a JSON object`, {
+    hint: "the file is damaged: remove that line and what follows, or the file",
+  });
+}
+
+function isHeader(value: object): value is RowsHeader {
+  return "schema" in value && value.schema === rowsSchema && "device" in value && "options" in value;
+}
+
+function refuseOther(name: string, was: RowsHeader, is: RowsHeader): void {
+  if (was.device.name !== is.device.name) {
+    throw new UsageError(
+      `${name} was measured on ${JSON.stringify(was.device.name)}, and this is ${JSON.stringify(is.device.name)}`,
+      { hint: "write to another file" },
+    );
+  }
+  const entries = [
+    ...pairs(was.options, is.options),
+    ...pairs(
+      { driver: was.device.driver, ...was.device.libraries },
+      { driver: is.device.driver, ...is.device.libraries },
+    ),
+  ];
+  const changed = entries.find(([, before, now]) => before !== now);
+  if (changed === undefined) return;
+  const [key, before, now] = changed;
+  throw new UsageError(`${name} was measured with ${key} ${before}, and this run has ${now}`, {
+    hint: "give the same options, or write to another file",
+  });
+}
+
+function pairs(was: object, is: object): [string, unknown, unknown][] {
+  const [before, now] = [new Map(Object.entries(was)), new Map(Object.entries(is))];
+  return [...new Set([...before.keys(), ...now.keys()])].map((key) => [key, before.get(key), now.get(key)]);
+}
+
+/** Whether rows have every kernel at a point; they are written all together. */
+export function donePoints(
+  rows: readonly BenchRow[],
+  kernels: readonly Precision[],
+): (shape: BenchShape, m: number) => boolean {
+  const keys = new Set(rows.map(({ n, k, m, kernel }) => `${n}x${k} ${m} ${kernel}`));
+  return ({ n, k }, m) => kernels.every((kernel) => keys.has(`${n}x${k} ${m} ${kernel}`));
+}

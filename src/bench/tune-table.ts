@@ -1,0 +1,133 @@
+import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import type { Precision } from "../device/device.ts";
+import { FormatError } from "../errors.ts";
+import type { DeviceRecord } from "./result.ts";
+import type { BenchRow } from "./row.ts";
+
+/** The fastest configuration of a kernel at one shape and M. */
+export type TuneEntry = {
+  readonly kernel: Precision;
+  readonly n: number;
+  readonly k: number;
+  readonly m: number;
+  readonly config: string;
+  readonly us: number;
+};
+
+/** What was measured to be fastest, by the name of the device. */
+export type TuneTable = {
+  readonly schema: typeof tuneSchema;
+  readonly devices: Readonly<
+    Record<string, { readonly driver: string | null; readonly entries: readonly TuneEntry[] }>
+  >;
+};
+
+const tuneSchema = "nestedfp.tune/1";
+
+export const emptyTuneTable: TuneTable = { schema: tuneSchema, devices: {} };
+
+/** The fastest configuration at each point of the rows. */
+export function tuneEntries(rows: readonly BenchRow[]): TuneEntry[] {
+  const entries = new Map<string, TuneEntry>();
+  for (const { kernel, n, k, m, config, median_us, median_with_quantise_us } of rows) {
+    if (config === null || median_us === null) continue;
+    // What dispatch saves is the whole, quantiser included.
+    const entry = { kernel, n, k, m, config, us: median_with_quantise_us ?? median_us };
+    const known = entries.get(keyOf(entry));
+    if (known === undefined || entry.us < known.us) entries.set(keyOf(entry), entry);
+  }
+  return [...entries.values()];
+}
+
+/** New entries replace those of the same device and point; all others stay. */
+export function mergeTuneTable(
+  table: TuneTable,
+  { name, driver }: Pick<DeviceRecord, "name" | "driver">,
+  entries: readonly TuneEntry[],
+): TuneTable {
+  const merged = new Map(
+    [...(table.devices[name]?.entries ?? []), ...entries].map((entry) => [keyOf(entry), entry]),
+  );
+  const sorted = [...merged.values()].sort(
+    (a, b) => a.n - b.n || a.k - b.k || a.m - b.m || (a.kernel < b.kernel ? -1 : 1),
+  );
+  return { schema: tuneSchema, devices: { ...table.devices, [name]: { driver, entries: sorted } } };
+}
+
+/** Both tables; where they have the same point of a device, `over` decides. */
+export function layerTuneTables(under: TuneTable, over: TuneTable): TuneTable {
+  return Object.entries(over.devices).reduce(
+    (table, [name, { driver, entries }]) => mergeTuneTable(table, { name, driver }, entries),
+    under,
+  );
+}
+
+/** The configuration measured at this shape and the M nearest to `m` (by ratio); undefined for an unknown shape. */
+export function findTuned(
+  table: TuneTable,
+  device: string,
+  { kernel, n, k, m }: Pick<TuneEntry, "kernel" | "n" | "k" | "m">,
+): TuneEntry | undefined {
+  const entries = Object.hasOwn(table.devices, device) ? (table.devices[device]?.entries ?? []) : [];
+  const distance = (entry: TuneEntry): number => Math.abs(Math.log2(entry.m / m));
+  return entries
+    .filter((entry) => entry.kernel === kernel && entry.n === n && entry.k === k)
+    .reduce<TuneEntry | undefined>(
+      (nearest, entry) => (nearest && distance(nearest) <= distance(entry) ? nearest : entry),
+      undefined,
+    );
+}
+
+/**
+ * An absent file is an empty table.
+ * @throws FormatError for a file that is none
+ */
+export async function loadTuneTable(path: string): Promise<TuneTable> {
+  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT" || error.code === "ENOTDIR") return undefined;
+    throw error;
+  });
+  if (text === undefined) return emptyTuneTable;
+  const table = parse(text);
+  if (table?.schema === tuneSchema && isDevices(table.devices)) return table;
+  throw new FormatError(`${JSON.stringify(path)} is no table of tuned kernels`, {
+    hint: "remove it; `nestedfp bench --tune` writes a new one",
+  });
+}
+
+/** Writes the table in place of the old one, whole or not at all. */
+export async function saveTuneTable(path: string, table: TuneTable): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const temporary = `${path}.${process.pid}.tmp`;
+  try {
+    const file = await open(temporary, "w");
+    try {
+      await file.writeFile(`${JSON.stringify(table, null, 1)}\n`);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+function parse(text: string): TuneTable | undefined {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function isDevices(devices: unknown): boolean {
+  if (typeof devices !== "object" || devices === null) return false;
+  return Object.values(devices).every((device) => Array.isArray(device?.entries));
+}
+
+function keyOf({ kernel, n, k, m }: Pick<TuneEntry, "kernel" | "n" | "k" | "m">): string {
+  return `${kernel} ${n}x${k} ${m}`;
+}

@@ -1,0 +1,235 @@
+import { extname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { BenchDevice } from "../bench/bench-device.ts";
+import { parseMRange } from "../bench/m-range.ts";
+import { openBenchDevice, parseDeviceChoice } from "../bench/open-bench-device.ts";
+import type { BenchOptionsRecord, BenchResult } from "../bench/result.ts";
+import { deviceRecord } from "../bench/result.ts";
+import type { BenchRow } from "../bench/row.ts";
+import type { RowsHeader } from "../bench/rows-file.ts";
+import { donePoints, RowsFile, rowsSchema } from "../bench/rows-file.ts";
+import type { BenchPlan } from "../bench/runner.ts";
+import { runBench } from "../bench/runner.ts";
+import { summarise } from "../bench/summary.ts";
+import type { TuneTable } from "../bench/tune-table.ts";
+import {
+  layerTuneTables,
+  loadTuneTable,
+  mergeTuneTable,
+  saveTuneTable,
+  tuneEntries,
+} from "../bench/tune-table.ts";
+import { NestedFpError, UsageError } from "../errors.ts";
+import type { EvalResult } from "../eval/eval.ts";
+import { benchCsvColumns, benchMarkdown, benchReport } from "../report/benchmark.ts";
+import { evaluationReport } from "../report/evaluation.ts";
+import { printable } from "../report/format.ts";
+import { csvTable } from "../report/table.ts";
+import { outputError } from "../safetensors/system-error.ts";
+import { createBenchProgress } from "../ui/bench-progress.ts";
+import type { BenchFlags } from "./bench.ts";
+import { benchShapes } from "./bench-shapes.ts";
+import { cacheDirectory } from "./cache-directory.ts";
+import { interruptSignal } from "./interrupt.ts";
+import type { ReportFormats } from "./report-file.ts";
+import { commonFormats, refuseReport, writeReport } from "./report-file.ts";
+import type { Finished } from "./run.ts";
+import { makeDocument } from "./run.ts";
+
+/** The result of the command; the perplexities are there under --text. */
+type Result = BenchResult & { readonly perplexity?: EvalResult };
+
+const rowsExtension = ".jsonl";
+
+const formats: ReportFormats = {
+  ...commonFormats,
+  ".csv": ({ document }) => `${csvTable(benchCsvColumns, (document.result as Result).rows)}\r\n`,
+  ".md": ({ document }) => {
+    const { perplexity, ...result } = document.result as Result;
+    const block = perplexity === undefined ? [] : ["```", evaluationReport(perplexity), "```", ""];
+    return [benchMarkdown(result), ...block].join("\n");
+  },
+};
+
+export async function benchCommand(model: string | undefined, flags: BenchFlags): Promise<Finished> {
+  const choice = parseDeviceChoice(flags.device);
+  const tokens = flags.tokens === undefined ? undefined : parseMRange(flags.tokens);
+  const rowsPath = await refuseOutputs(flags);
+  if (flags.text !== undefined && model === undefined) {
+    throw new UsageError("--text needs a model to evaluate", {
+      hint: "name it: nestedfp bench MODEL --text FILE",
+    });
+  }
+  const shapes = await benchShapes(model, flags);
+  const tune = await loadTuned();
+  // Before the device is taken: what is wrong with the model or the text is known before hours of timing.
+  const perplexity = await evaluateText(model, flags);
+  const { device, notice } = await openBenchDevice(choice, flags.threads, tune);
+  try {
+    if (notice !== undefined && !flags.quiet) process.stderr.write(`Device: ${printable(notice)}\n`);
+    const ms = tokens ?? defaultTokens[device.info.kind];
+    const result = await measure(device, { shapes, ms, kernels: flags.kernels }, flags, rowsPath);
+    if (flags.tune) await rememberTuned(result);
+    return await finish({ ...result, ...(perplexity && { perplexity }) }, flags);
+  } finally {
+    device.close();
+  }
+}
+
+const defaultTokens: Readonly<Record<"cpu" | "cuda", readonly number[]>> = {
+  cpu: [1, 8, 64],
+  cuda: parseMRange("1,8-8192*2"),
+};
+
+/** @returns where rows go as they come */
+async function refuseOutputs({ output, resume }: BenchFlags): Promise<string | undefined> {
+  for (const path of output) await refuseReport(path, { ...formats, [rowsExtension]: () => "" });
+  const [rowsPath, ...more] = output.filter((path) => extname(path) === rowsExtension);
+  if (more.length > 0)
+    throw new UsageError("-o names more than one .jsonl file", { hint: "give one of them" });
+  if (resume && rowsPath === undefined) {
+    throw new UsageError("--resume needs -o FILE.jsonl, the rows of the earlier run", {
+      hint: "give the command of the earlier run, and --resume",
+    });
+  }
+  return rowsPath;
+}
+
+async function measure(
+  device: BenchDevice,
+  plan: BenchPlan,
+  flags: BenchFlags,
+  rowsPath: string | undefined,
+): Promise<BenchResult> {
+  const options: BenchOptionsRecord = {
+    cold: !flags.warm,
+    min_samples: flags.minSamples,
+    max_noise: flags.maxNoise,
+    timeout_s: flags.timeout,
+    tune: flags.tune,
+  };
+  const header: RowsHeader = {
+    schema: rowsSchema,
+    device: deviceRecord(device.info),
+    options,
+    started: new Date().toISOString(),
+  };
+  const earlier = rowsPath === undefined ? undefined : await openRows(rowsPath, header, flags.resume);
+  const rows: BenchRow[] = inPlan(earlier?.rows ?? [], plan);
+  const interrupt = interruptSignal(
+    rowsPath === undefined ? undefined : "the benchmark goes on with --resume",
+  );
+  const mode = flags.json && flags.progress === "auto" ? "none" : flags.progress;
+  const progress = await createBenchProgress(mode, flags.quiet, device.info.name);
+  const settings = {
+    minSamples: flags.minSamples,
+    maxNoise: flags.maxNoise,
+    timeoutSeconds: flags.timeout,
+    cold: options.cold,
+    warmUpSeconds: 0.05,
+    clock: () => performance.now(),
+    all: flags.tune,
+    continueOnError: flags.continueOnError,
+    signal: interrupt.signal,
+    seed: 1,
+    isDone: donePoints(rows, plan.kernels),
+  };
+  try {
+    for await (const event of runBench(device, plan, settings)) {
+      if (event.type === "rows") {
+        rows.push(...event.rows);
+        await earlier?.file.add(event.rows);
+      }
+      progress.onEvent(event);
+    }
+  } finally {
+    progress.close();
+    interrupt.release();
+    await earlier?.file.close();
+  }
+  return {
+    device: header.device,
+    options,
+    started: earlier?.started ?? header.started,
+    rows,
+    summary: summarise(rows),
+  };
+}
+
+async function openRows(path: string, header: RowsHeader, resume: boolean) {
+  try {
+    return await RowsFile.open(path, header, resume);
+  } catch (error) {
+    throw error instanceof NestedFpError ? error : outputError(error, path);
+  }
+}
+
+/** Earlier rows that this run asks for; those of points that are measured again must not count twice. */
+function inPlan(rows: readonly BenchRow[], { shapes, ms, kernels }: BenchPlan): BenchRow[] {
+  const isDone = donePoints(rows, kernels);
+  return rows.filter(({ n, k, m, kernel }) => {
+    const shape = shapes.find((one) => one.n === n && one.k === k);
+    return shape !== undefined && ms.includes(m) && kernels.includes(kernel) && isDone(shape, m);
+  });
+}
+
+async function finish(result: Result, flags: BenchFlags): Promise<Finished> {
+  const { perplexity, ...speed } = result;
+  const failed = result.rows.filter(({ status }) => status === "incorrect" || status === "error");
+  const report = [benchReport(speed), ...(perplexity ? ["", evaluationReport(perplexity)] : [])].join("\n");
+  const document = makeDocument("bench", result, { threads: flags.threads, device: result.device.name });
+  const finished: Finished = { document, report, exitCode: failed.length > 0 ? 1 : 0 };
+  for (const path of flags.output) {
+    if (extname(path) !== rowsExtension) await writeReport(path, finished, formats);
+  }
+  for (const { kernel, config, n, k, m, status, error } of failed) {
+    const what = status === "incorrect" ? "gives wrong results" : `failed: ${printable(error ?? "")}`;
+    process.stderr.write(`${kernel} ${printable(config ?? "")} at N ${n}, K ${k}, M ${m} ${what}\n`);
+  }
+  return finished;
+}
+
+/** `nestedfp eval` on the same model, in the precisions asked for that it has. */
+async function evaluateText(model: string | undefined, flags: BenchFlags): Promise<EvalResult | undefined> {
+  if (model === undefined || flags.text === undefined) return undefined;
+  const { evalCommand } = await import("./eval-command.ts");
+  const { json, quiet, verbose, progress, threads, resume, text } = flags;
+  const { document } = await evalCommand(model, {
+    json,
+    quiet,
+    verbose,
+    progress,
+    threads,
+    resume,
+    text: [text],
+    activations: "e4m3",
+    ropeFrequencies: "fp32",
+    method: "plain",
+    device: "auto",
+    perToken: false,
+    failIf: [],
+  });
+  return document.result as EvalResult;
+}
+
+function tunePath(): string {
+  return join(cacheDirectory(), "tune.json");
+}
+
+/** What this user measured, over what is shipped. */
+async function loadTuned(): Promise<TuneTable> {
+  const shipped = fileURLToPath(new URL("../../kernels/tune/h100.json", import.meta.url));
+  return layerTuneTables(await loadTuneTable(shipped), await loadTuneTable(tunePath()));
+}
+
+/** Merges into what is on disk now: another run may have written meanwhile. */
+async function rememberTuned({ device, rows }: BenchResult): Promise<void> {
+  try {
+    await saveTuneTable(
+      tunePath(),
+      mergeTuneTable(await loadTuneTable(tunePath()), device, tuneEntries(rows)),
+    );
+  } catch (error) {
+    throw error instanceof NestedFpError ? error : outputError(error, tunePath());
+  }
+}

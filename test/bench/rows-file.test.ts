@@ -1,0 +1,130 @@
+import assert from "node:assert/strict";
+import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { RowsHeader } from "../../src/bench/rows-file.ts";
+import { donePoints, parseRowsFile, RowsFile, rowsSchema } from "../../src/bench/rows-file.ts";
+import { FormatError, UsageError } from "../../src/errors.ts";
+import { scratchDirectory } from "../convert/scratch.ts";
+import { rowOf } from "./rows.ts";
+
+const header: RowsHeader = {
+  schema: rowsSchema,
+  device: {
+    kind: "cuda",
+    name: "Fake GPU",
+    compute_capability: "9.0",
+    sm_count: 132,
+    memory_bytes: 1,
+    driver: "580",
+    libraries: { cublaslt: "13.1" },
+  },
+  options: { cold: true, min_samples: 20, max_noise: 0.01, timeout_s: 5, tune: false },
+  started: "2026-11-22T00:00:00.000Z",
+};
+
+test("rows are on disk when they are added, and a resumed run has them", async (t) => {
+  const path = join(await scratchDirectory(t), "rows.jsonl");
+  const first = await RowsFile.open(path, header, false);
+  await first.file.add([rowOf("fp16", {}, 5), rowOf("fp8", {}, 3)]);
+  assert.equal(readFileSync(path, "utf8").split("\n").length, 4);
+  await first.file.close();
+
+  const later = { ...header, started: "2026-11-23T00:00:00.000Z" };
+  const second = await RowsFile.open(path, later, true);
+  assert.deepEqual(second.rows, [rowOf("fp16", {}, 5), rowOf("fp8", {}, 3)]);
+  assert.equal(second.started, header.started);
+  await second.file.add([rowOf("fp16", { m: 2 }, 7)]);
+  await second.file.close();
+  const { header: written, rows } = parseRowsFile(readFileSync(path, "utf8"), path);
+  assert.deepEqual(written, header);
+  assert.deepEqual(
+    rows.map(({ m }) => m),
+    [1, 1, 2],
+  );
+});
+
+test("a line cut short by a kill is dropped, and the next row begins a line of its own", async (t) => {
+  const path = join(await scratchDirectory(t), "rows.jsonl");
+  const first = await RowsFile.open(path, header, true);
+  await first.file.add([rowOf("fp16", {}, 5)]);
+  await first.file.close();
+  appendFileSync(path, '{"kernel":"fp8","config":"é');
+  const second = await RowsFile.open(path, header, true);
+  assert.equal(second.rows.length, 1);
+  await second.file.add([rowOf("fp8", {}, 3)]);
+  await second.file.close();
+  assert.equal(parseRowsFile(readFileSync(path, "utf8"), path).rows.length, 2);
+});
+
+test("a file killed within its header begins anew under --resume", async (t) => {
+  const path = join(await scratchDirectory(t), "rows.jsonl");
+  writeFileSync(path, '{"schema":"nested');
+  const { file, rows } = await RowsFile.open(path, header, true);
+  await file.close();
+  assert.deepEqual(rows, []);
+  assert.deepEqual(parseRowsFile(readFileSync(path, "utf8"), path), { header, rows: [] });
+});
+
+test("rows that failed are measured again", async (t) => {
+  const path = join(await scratchDirectory(t), "rows.jsonl");
+  const first = await RowsFile.open(path, header, true);
+  await first.file.add([rowOf("fp16", {}, 5), { ...rowOf("fp8", {}, 5), status: "error" }]);
+  await first.file.close();
+  const { file, rows } = await RowsFile.open(path, header, true);
+  await file.close();
+  assert.deepEqual(
+    rows.map(({ kernel }) => kernel),
+    ["fp16"],
+  );
+});
+
+test("another device, driver or option, and a file that is there unasked, are refused", async (t) => {
+  const path = join(await scratchDirectory(t), "rows.jsonl");
+  await (await RowsFile.open(path, header, false)).file.close();
+  const before = readFileSync(path, "utf8");
+  const refused = (other: RowsHeader, resume: boolean, message: RegExp) =>
+    assert.rejects(RowsFile.open(path, other, resume), (error) => {
+      assert.ok(error instanceof UsageError, String(error));
+      assert.match(error.message, message);
+      return true;
+    });
+  await refused(header, false, /exists$/);
+  const { device, options } = header;
+  await refused(
+    { ...header, device: { ...device, name: "Other" } },
+    true,
+    /on "Fake GPU", and this is "Other"/,
+  );
+  await refused(
+    { ...header, device: { ...device, driver: "581" } },
+    true,
+    /driver 580, and this run has 581/,
+  );
+  await refused({ ...header, device: { ...device, libraries: {} } }, true, /cublaslt 13.1, .* undefined/);
+  await refused(
+    { ...header, options: { ...options, cold: false } },
+    true,
+    /cold true, and this run has false/,
+  );
+  assert.equal(readFileSync(path, "utf8"), before);
+});
+
+test("what is no file of rows is refused", () => {
+  for (const text of ["", "[]\n", "{}\n", '{"schema":"nestedfp.bench/1"}\n']) {
+    assert.throws(() => parseRowsFile(text, "x"), FormatError, text);
+  }
+  assert.throws(() => parseRowsFile(`${JSON.stringify(header)}\nnull\n`, "x"), /"x", line 2/);
+});
+
+test("a point is done when every kernel asked for has a row", () => {
+  const isDone = donePoints(
+    [rowOf("fp16", {}, 1), rowOf("fp8", {}, 1), rowOf("fp16", { m: 2 }, 1)],
+    ["fp16", "fp8"],
+  );
+  const shape = { n: 64, k: 32, names: [] };
+  assert.deepEqual(
+    [isDone(shape, 1), isDone(shape, 2), isDone({ ...shape, k: 64 }, 1)],
+    [true, false, false],
+  );
+});

@@ -1,0 +1,100 @@
+import assert from "node:assert/strict";
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { test } from "node:test";
+import {
+  emptyTuneTable,
+  findTuned,
+  layerTuneTables,
+  loadTuneTable,
+  mergeTuneTable,
+  saveTuneTable,
+  tuneEntries,
+} from "../../src/bench/tune-table.ts";
+import { FormatError } from "../../src/errors.ts";
+import { scratchDirectory } from "../convert/scratch.ts";
+import { rowOf } from "./rows.ts";
+
+const h100 = { name: "H100", driver: "580" };
+const entry = (m: number, config: string, us = 1) =>
+  ({ kernel: "nested-fp16", n: 64, k: 32, m, config, us }) as const;
+
+test("the fastest configuration of each kernel and point is kept, quantiser included", () => {
+  const rows = [
+    rowOf("nested-fp16", {}, 5, { config: "a" }),
+    rowOf("nested-fp16", {}, 4, { config: "b" }),
+    rowOf("nested-fp16", { m: 2 }, 9, { config: "c" }),
+    rowOf("nested-fp8", {}, 3, { config: "w8a8", median_with_quantise_us: 6 }),
+    rowOf("nested-fp8", {}, 5, { config: "w8a16" }),
+    { ...rowOf("nested-fp8", {}, 1, { config: "wrong" }), median_us: null },
+  ];
+  assert.deepEqual(
+    tuneEntries(rows).map(({ m, config, us }) => [m, config, us]),
+    [
+      [1, "b", 4],
+      [2, "c", 9],
+      [1, "w8a16", 5],
+    ],
+  );
+});
+
+test("merging replaces points of the same device alone", () => {
+  const first = mergeTuneTable(emptyTuneTable, h100, [entry(1, "a"), entry(2, "b")]);
+  const other = mergeTuneTable(first, { name: "H200", driver: null }, [entry(1, "z")]);
+  const table = mergeTuneTable(other, { ...h100, driver: "581" }, [entry(2, "c"), entry(3, "d")]);
+  const configs = (name: string) => table.devices[name]?.entries.map(({ m, config }) => `${m}${config}`);
+  assert.deepEqual(configs("H100"), ["1a", "2c", "3d"]);
+  assert.deepEqual(configs("H200"), ["1z"]);
+  assert.equal(table.devices.H100?.driver, "581");
+});
+
+test("the user's table is layered over the shipped one", () => {
+  const shipped = mergeTuneTable(emptyTuneTable, h100, [entry(1, "shipped"), entry(2, "shipped")]);
+  const own = mergeTuneTable(emptyTuneTable, h100, [entry(2, "own")]);
+  const table = layerTuneTables(shipped, own);
+  assert.deepEqual(
+    table.devices.H100?.entries.map(({ config }) => config),
+    ["shipped", "own"],
+  );
+});
+
+test("a configuration is found at the nearest M by ratio, and not for another shape or device", () => {
+  const table = mergeTuneTable(emptyTuneTable, h100, [entry(1, "a"), entry(16, "b"), entry(64, "c")]);
+  const found = (m: number, n = 64, device = "H100") =>
+    findTuned(table, device, { kernel: "nested-fp16", n, k: 32, m })?.config;
+  assert.deepEqual(
+    [1, 3, 5, 16, 31, 33, 8192].map((m) => found(m)),
+    ["a", "a", "b", "b", "b", "c", "c"],
+  );
+  assert.deepEqual(
+    [found(1, 65), found(1, 64, "H200"), found(1, 64, "__proto__")],
+    [undefined, undefined, undefined],
+  );
+});
+
+test("a table survives the disk, an absent one is empty, and no temporary file stays", async (t) => {
+  const path = join(await scratchDirectory(t), "cache", "tune.json");
+  assert.deepEqual(await loadTuneTable(path), emptyTuneTable);
+  const table = mergeTuneTable(emptyTuneTable, h100, [entry(1, "a", 1.25)]);
+  await saveTuneTable(path, table);
+  await saveTuneTable(path, table);
+  assert.deepEqual(await loadTuneTable(path), table);
+  assert.deepEqual(readdirSync(dirname(path)), ["tune.json"]);
+});
+
+test("a table that cannot be put in place leaves no temporary file", async (t) => {
+  const folder = await scratchDirectory(t);
+  mkdirSync(join(folder, "tune.json", "full"), { recursive: true });
+  await assert.rejects(saveTuneTable(join(folder, "tune.json"), emptyTuneTable));
+  assert.deepEqual(readdirSync(folder), ["tune.json"]);
+});
+
+test("a damaged table is refused by name", async (t) => {
+  const path = join(await scratchDirectory(t), "tune.json");
+  const wrong = ["", "null", "{}", '{"schema":"nestedfp.tune/2","devices":{}}'];
+  wrong.push('{"schema":"nestedfp.tune/1","devices":{"H100":{}}}', '{"schema":"nestedfp.tune/1"}');
+  for (const text of wrong) {
+    writeFileSync(path, text);
+    await assert.rejects(loadTuneTable(path), FormatError, text);
+  }
+});
