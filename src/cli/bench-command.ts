@@ -22,6 +22,7 @@ import {
 import { NestedFpError, UsageError } from "../errors.ts";
 import type { EvalResult } from "../eval/eval.ts";
 import { benchCsvColumns, benchMarkdown, benchReport } from "../report/benchmark.ts";
+import { benchPlot } from "../report/benchmark-plot.ts";
 import { evaluationReport } from "../report/evaluation.ts";
 import { printable } from "../report/format.ts";
 import { csvTable } from "../report/table.ts";
@@ -44,6 +45,7 @@ const rowsExtension = ".jsonl";
 const formats: ReportFormats = {
   ...commonFormats,
   ".csv": ({ document }) => `${csvTable(benchCsvColumns, (document.result as Result).rows)}\r\n`,
+  ".svg": ({ document }) => benchPlot(document.result as Result),
   ".md": ({ document }) => {
     const { perplexity, ...result } = document.result as Result;
     const block = perplexity === undefined ? [] : ["```", evaluationReport(perplexity), "```", ""];

@@ -3,6 +3,7 @@ import { NestedFpError } from "../errors.ts";
 import { printable } from "../report/format.ts";
 import { outputError, systemCode } from "../safetensors/system-error.ts";
 import { addBench } from "./bench.ts";
+import { addCompare } from "./compare.ts";
 import { addConvert } from "./convert.ts";
 import { addEval } from "./eval.ts";
 import { addExport } from "./export.ts";
@@ -23,7 +24,7 @@ const program = new Command("nestedfp")
     "\nExit codes: 0 ok; 1 a check failed; 2 usage; 3 this machine cannot; 4 bad input; 5 network; 70 internal; 130/143 interrupted",
   );
 
-for (const add of [addConvert, addVerify, addRestore, addInspect, addExport, addEval, addBench])
+for (const add of [addConvert, addVerify, addRestore, addInspect, addExport, addEval, addBench, addCompare])
   add(program, finish);
 for (const command of [program, ...program.commands]) command.exitOverride();
 
