@@ -48,9 +48,10 @@ class CpuBenchDevice implements BenchDevice {
   }
 
   async layer(n: number, k: number, _kernels: readonly Precision[], maxM: number, seed: number) {
-    await this.#weights.grow(Math.max(n * k, this.#coldBytes));
+    await this.#weights.grow(n * k);
     const config = this.info.name.replace(/,.*/, "");
-    return new CpuBenchLayer(this.#device, this.#weights, { n, k, maxM, seed, config });
+    const coldBytes = this.#coldBytes;
+    return new CpuBenchLayer(this.#device, this.#weights, { n, k, maxM, seed, config, coldBytes });
   }
 
   close(): void {
@@ -64,6 +65,7 @@ type LayerShape = {
   readonly maxM: number;
   readonly seed: number;
   readonly config: string;
+  readonly coldBytes: number;
 };
 
 // Outputs that are compared with the reference: all tokens and rows of small layers, else some spread over each.
@@ -119,6 +121,7 @@ class CpuBenchLayer implements BenchLayer {
 
   async time({ kernel }: Contender, m: number, launches: number, cold: boolean): Promise<number> {
     const [x, out] = [this.#device.rows(this.#x, 0, m), this.#device.rows(this.#out, 0, m)];
+    if (cold) await this.#weights.grow(this.#shape.coldBytes);
     const copies = cold ? Math.max(1, Math.floor(this.#weights.size / this.#weightCount)) : 1;
     const handles = Array.from({ length: Math.min(copies, launches) }, () =>
       this.#handle(kernel, this.#turn++ % copies),

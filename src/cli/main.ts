@@ -5,6 +5,7 @@ import { outputError, systemCode } from "../safetensors/system-error.ts";
 import { addBench } from "./bench.ts";
 import { addCompare } from "./compare.ts";
 import { addConvert } from "./convert.ts";
+import { addDoctor } from "./doctor.ts";
 import { addEval } from "./eval.ts";
 import { addExport } from "./export.ts";
 import { addInspect } from "./inspect.ts";
@@ -24,7 +25,17 @@ const program = new Command("nestedfp")
     "\nExit codes: 0 ok; 1 a check failed; 2 usage; 3 this machine cannot; 4 bad input; 5 network; 70 internal; 130/143 interrupted",
   );
 
-for (const add of [addConvert, addVerify, addRestore, addInspect, addExport, addEval, addBench, addCompare])
+for (const add of [
+  addConvert,
+  addVerify,
+  addRestore,
+  addInspect,
+  addExport,
+  addEval,
+  addBench,
+  addCompare,
+  addDoctor,
+])
   add(program, finish);
 for (const command of [program, ...program.commands]) command.exitOverride();
 

@@ -1,3 +1,5 @@
+import type { CudaProbe } from "./cuda-probe.ts";
+
 /** The exports of native/addon.cc. Every method throws at once on a wrong argument; src/codec says what each does. */
 export type NativeBinding = {
   /** Names of the implementations that this CPU runs, best first; "scalar" is the last. */
@@ -12,6 +14,8 @@ export type NativeBinding = {
    * @throws an Error with `code` (EBADF, ENOLCK, ...).
    */
   tryLock(fd: number): boolean;
+  /** Absent from a build without CUDA support. Never throws: what is missing is part of the answer. */
+  readonly probeCuda?: () => CudaProbe;
 };
 
 export type NativeDtype = "F16" | "BF16" | "F32";

@@ -14,6 +14,7 @@ export type BenchScreenProps = {
 };
 
 const barWidth = 24;
+const rowBarWidth = 16;
 
 /** The state of a benchmark: how far it is, and the latest rows with bars of their throughput. */
 export function BenchScreen({ device, done, points, secondsLeft, current, rows }: BenchScreenProps) {
@@ -59,22 +60,22 @@ function Row({ row, fastest, opens }: RowProps) {
       </Text>
     );
   }
-  const filled = Math.max(1, Math.round((barWidth * row.tflops) / fastest));
+  const filled = Math.max(1, Math.round((rowBarWidth * row.tflops) / fastest));
   return (
     <Text wrap="truncate">
       {point.padEnd(pointWidth)}
       {row.kernel.padEnd(kernelWidth)}
-      <Text color={colourOf(row)}>{"█".repeat(filled).padEnd(barWidth)}</Text>
+      <Text color={colourOf(row)}>{"█".repeat(filled).padEnd(rowBarWidth)}</Text>
       {` ${row.tflops.toPrecision(4)} TFLOP/s`.padEnd(16)}
       {`${row.median_us.toPrecision(4)} us`.padStart(12)}
       <Text bold>{row.vs_fp16 === null ? "" : ` x ${row.vs_fp16.toFixed(3)}`}</Text>
-      <Text dimColor> {printable(row.config ?? "")}</Text>
       {row.throttled ? <Text color="yellow"> throttled</Text> : null}
+      <Text dimColor> {printable(row.config ?? "")}</Text>
     </Text>
   );
 }
 
-const pointWidth = 24;
+const pointWidth = 22;
 const kernelWidth = 12;
 
 /** Slower than the baseline by more than a measurement's error is worth seeing. */
