@@ -2,7 +2,7 @@ import type { BenchResult } from "../bench/result.ts";
 import type { BenchRow } from "../bench/row.ts";
 import { noiseOf } from "../bench/stats.ts";
 import type { Ratios, Summary } from "../bench/summary.ts";
-import { printable } from "./format.ts";
+import { formatNumber, printable } from "./format.ts";
 import type { Column } from "./table.ts";
 import { markdownTable, textTable } from "./table.ts";
 
@@ -13,10 +13,10 @@ const rowColumns: readonly Column<BenchRow>[] = [
   { title: "M", align: "right", value: (row) => String(row.m) },
   { title: "kernel", value: (row) => row.kernel },
   { title: "config", value: (row) => printable(row.config ?? "") },
-  { title: "us", align: "right", value: (row) => significant(row.median_us) },
+  { title: "us", align: "right", value: (row) => formatIfKnown(row.median_us) },
   { title: "noise", align: "right", value: noise },
-  { title: "TFLOP/s", align: "right", value: (row) => significant(row.tflops) },
-  { title: "GB/s", align: "right", value: (row) => significant(row.gb_s) },
+  { title: "TFLOP/s", align: "right", value: (row) => formatIfKnown(row.tflops) },
+  { title: "GB/s", align: "right", value: (row) => formatIfKnown(row.gb_s) },
   { title: "vs fp16", align: "right", value: (row) => row.vs_fp16?.toFixed(3) ?? "" },
   { title: "status", value: status },
 ];
@@ -142,6 +142,10 @@ function warnings({ rows }: BenchResult): string[] {
   return notes.filter(([rows]) => rows > 0).map(([rows, what]) => `Note: ${rows} of the rows ${what}`);
 }
 
+function formatIfKnown(value: number | null): string {
+  return value === null ? "" : formatNumber(value);
+}
+
 function noise({ median_us, q1_us, q3_us }: BenchRow): string {
   if (median_us === null || q1_us === null || q3_us === null) return "";
   return `${(100 * noiseOf({ median: median_us, q1: q1_us, q3: q3_us })).toFixed(1)} %`;
@@ -156,13 +160,6 @@ function status(row: BenchRow): string {
     row.throttled ? Object.keys(row.throttle_reasons).join(" ") : "",
   ];
   return ["ok", ...marks].filter((mark) => mark !== "").join(", ");
-}
-
-/** Four significant digits without an exponent. */
-function significant(value: number | null): string {
-  if (value === null) return "";
-  const digits = Math.max(0, 3 - Math.floor(Math.log10(value)));
-  return value.toFixed(Math.min(6, digits));
 }
 
 type NumberKey = {

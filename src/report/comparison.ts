@@ -1,5 +1,5 @@
 import type { ComparedRow, Comparison, MissingRow } from "../bench/compare.ts";
-import { printable } from "./format.ts";
+import { formatNumber, printable } from "./format.ts";
 import type { Column } from "./table.ts";
 import { markdownTable, textTable } from "./table.ts";
 
@@ -8,8 +8,12 @@ export const comparisonColumns: readonly Column<ComparedRow>[] = [
   { title: "kernel", value: ({ kernel }) => printable(kernel) },
   { title: "N x K", value: ({ n, k }) => `${n} x ${k}` },
   { title: "M", align: "right", value: ({ m }) => String(m) },
-  { title: "before us", align: "right", value: ({ before_us }) => before_us.toPrecision(4) },
-  { title: "after us", align: "right", value: ({ after_us }) => after_us?.toPrecision(4) ?? "" },
+  { title: "before us", align: "right", value: ({ before_us }) => formatNumber(before_us) },
+  {
+    title: "after us",
+    align: "right",
+    value: ({ after_us }) => (after_us === null ? "" : formatNumber(after_us)),
+  },
   { title: "change", align: "right", value: ({ ratio }) => (ratio === null ? "" : change(ratio)) },
   { title: "interval", value: ({ ratio_interval }) => ratio_interval?.map(change).join(" to ") ?? "" },
   { title: "config", value: ({ config }) => configs(config) },

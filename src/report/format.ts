@@ -26,6 +26,17 @@ export function formatSeconds(seconds: number): string {
   return `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }
 
+/** `12.345678` -> `12.35`, `12345678` -> `12345678`: four significant digits of a positive number, never an exponent. */
+export function formatNumber(value: number): string {
+  const digits = Math.max(0, 3 - Math.floor(Math.log10(value)));
+  return value.toFixed(Math.min(9, digits));
+}
+
+/** `0.0253` -> `25.30 GFLOP/s`: of a machine of any speed, with four significant digits. */
+export function formatRate(tflops: number): string {
+  return tflops >= 1 ? `${formatNumber(tflops)} TFLOP/s` : `${formatNumber(1000 * tflops)} GFLOP/s`;
+}
+
 /**
  * Text from an input, made safe for a terminal: no control, format or line separating character can move the
  * cursor or reverse a line.

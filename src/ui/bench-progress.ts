@@ -1,6 +1,6 @@
 import type { BenchRow } from "../bench/row.ts";
 import type { BenchEvent } from "../bench/runner.ts";
-import { printable } from "../report/format.ts";
+import { formatNumber, printable } from "../report/format.ts";
 import type { BenchScreenProps } from "./bench-screen.tsx";
 import type { ProgressMode } from "./progress.ts";
 import { redraws, secondsBeforeLines } from "./progress.ts";
@@ -85,7 +85,7 @@ function lines(isShown: (count: Count) => boolean): BenchProgress {
 function shortly({ kernel, median_us, vs_fp16, status }: BenchRow): string {
   if (median_us === null) return `${kernel} ${status}`;
   const ratio = vs_fp16 === null || kernel === "fp16" ? "" : ` (x ${vs_fp16.toFixed(2)})`;
-  return `${kernel} ${median_us.toPrecision(4)} us${ratio}`;
+  return `${kernel} ${formatNumber(median_us)} us${ratio}`;
 }
 
 /** True where another tenth of the points is done, once the run has taken a while. */

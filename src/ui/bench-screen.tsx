@@ -1,6 +1,6 @@
 import { Box, Text } from "ink";
 import type { BenchRow } from "../bench/row.ts";
-import { formatSeconds, printable } from "../report/format.ts";
+import { formatNumber, formatRate, formatSeconds, printable } from "../report/format.ts";
 
 export type BenchScreenProps = {
   readonly device: string;
@@ -66,8 +66,8 @@ function Row({ row, fastest, opens }: RowProps) {
       {point.padEnd(pointWidth)}
       {row.kernel.padEnd(kernelWidth)}
       <Text color={colourOf(row)}>{"█".repeat(filled).padEnd(rowBarWidth)}</Text>
-      {` ${row.tflops.toPrecision(4)} TFLOP/s`.padEnd(16)}
-      {`${row.median_us.toPrecision(4)} us`.padStart(12)}
+      {` ${formatRate(row.tflops)}`.padEnd(15)}
+      {`${formatNumber(row.median_us)} us`.padStart(12)}
       <Text bold>{row.vs_fp16 === null ? "" : ` x ${row.vs_fp16.toFixed(3)}`}</Text>
       {row.throttled ? <Text color="yellow"> throttled</Text> : null}
       <Text dimColor> {printable(row.config ?? "")}</Text>

@@ -142,6 +142,27 @@ test("--text adds the perplexity of each precision", async (t) => {
   assert.match(human.stdout, /vs fp16[\s\S]*fp8: Final estimate: PPL = /);
 });
 
+test("every format of -o is written from one run, and --progress plain has a line for each point", async (t) => {
+  const folder = await scratchDirectory(t);
+  const files = ["r.json", "r.csv", "r.md", "r.svg", "r.txt", "r.jsonl"].map((name) => join(folder, name));
+  const args = ["--shapes", "32,32", "-m", "1,4", "--progress", "plain", ...cpu];
+  const run = await bench(t, [...args, ...files.flatMap((file) => ["-o", file])]);
+  assertOk(run);
+  assert.match(
+    run.stderr,
+    /^50% \| 1 of 2 \| ETA \d+ s \| 32x32 32 x 32, M 1 \| fp16 [\d.]+ us, nested-fp16 [\d.]+ us \(x [\d.]+\), .*\n100% \| 2 of 2 .* M 4 .*\n$/,
+  );
+  const [json = "", csv = "", markdown = "", svg = "", plain = "", lines = ""] = files.map((file) =>
+    readFileSync(file, "utf8"),
+  );
+  assert.equal(JSON.parse(json).result.rows.length, 8);
+  assert.equal(csv.trimEnd().split("\r\n").length, 9);
+  assert.match(markdown, /^\| 32x32 \| 32 x 32 \| 4 \| fp8 \|/m);
+  assert.match(svg, /^<svg /);
+  assert.equal(plain, run.stdout);
+  assert.equal(lines.trimEnd().split("\n").length, 9);
+});
+
 test("wrong calls are refused before anything is measured", async (t) => {
   const folder = await scratchDirectory(t);
   const shape = ["--shapes", "16,16"];

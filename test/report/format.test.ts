@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { formatBytes, formatSeconds, formatShare, printable } from "../../src/report/format.ts";
+import {
+  formatBytes,
+  formatNumber,
+  formatRate,
+  formatSeconds,
+  formatShare,
+  printable,
+} from "../../src/report/format.ts";
 
 test("bytes: three digits, binary units, and never 1024 of one", () => {
   const expected: readonly (readonly [number, string])[] = [
@@ -40,6 +47,23 @@ test("seconds: minutes from 60, and never 60 of one", () => {
     [3661, "61 min 1 s"],
   ];
   for (const [seconds, text] of expected) assert.equal(formatSeconds(seconds), text, String(seconds));
+});
+
+test("numbers: four significant digits without an exponent", () => {
+  const expected: readonly (readonly [number, string])[] = [
+    [0.000_012_34, "0.00001234"],
+    [0.5, "0.5000"],
+    [12.345678, "12.35"],
+    [1234.5, "1235"],
+    [12_345_678, "12345678"],
+  ];
+  for (const [value, text] of expected) assert.equal(formatNumber(value), text, String(value));
+});
+
+test("rates: the unit that suits the machine", () => {
+  assert.equal(formatRate(757.25), "757.3 TFLOP/s");
+  assert.equal(formatRate(1), "1.000 TFLOP/s");
+  assert.equal(formatRate(0.0253), "25.30 GFLOP/s");
 });
 
 test("text from inputs: control, format and separating characters are escaped, letters are not", () => {

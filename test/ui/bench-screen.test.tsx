@@ -18,10 +18,7 @@ test("the screen shows progress, the point in work, and bars in proportion to th
   assert.match(lines[0] ?? "", /^H100 █{6}░{18} 3 of 12 points \| ETA 1 min 15 s$/);
   assert.equal(lines[1], "llama o, M 8");
   assert.match(lines[2] ?? "", /^64 x 32, M 4 +fp16 +█{8} +50\.00 TFLOP\/s +100\.0 us x 1\.000 cublaslt$/);
-  assert.match(
-    lines[3] ?? "",
-    /^ +nested-fp8 +█{16} 100\.0 TFLOP\/s +50\.00 us x 2\.000 throttled w8a16\S*$/,
-  );
+  assert.match(lines[3] ?? "", /^ +nested-fp8 +█{16} 100\.0 TFLOP\/s +50\.00 us x 2\.000 throttled w8\S*$/);
   assert.match(lines[4] ?? "", /^ +fp8 +incorrect$/);
 });
 
