@@ -1,9 +1,10 @@
 import type { FileHandle } from "node:fs/promises";
-import { open, readFile } from "node:fs/promises";
+import { open, readFile, rename, rm } from "node:fs/promises";
 import type { Precision } from "../device/device.ts";
 import { FormatError, UsageError } from "../errors.ts";
 import type { BenchOptionsRecord, DeviceRecord } from "./result.ts";
 import type { BenchRow } from "./row.ts";
+import type { BenchPlan } from "./runner.ts";
 import type { BenchShape } from "./shapes.ts";
 
 /** The first line of a file of rows: where and how all of them were measured. */
@@ -28,6 +29,7 @@ export class RowsFile {
   /**
    * Begins a file, or under `resume` goes on with one, which may be absent.
    *
+   * @param keep which of the earlier rows stay; those that will be measured again must not be there twice
    * @throws UsageError for a file that is there without `resume`, and for one of another device or other options
    * @throws FormatError for a file that is none of rows
    */
@@ -35,6 +37,7 @@ export class RowsFile {
     path: string,
     header: RowsHeader,
     resume: boolean,
+    keep: (rows: readonly BenchRow[]) => readonly BenchRow[],
   ): Promise<{ readonly file: RowsFile; readonly rows: readonly BenchRow[]; readonly started: string }> {
     const name = JSON.stringify(path);
     const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
@@ -44,16 +47,24 @@ export class RowsFile {
     if (text !== "" && !resume) {
       throw new UsageError(`${name} exists`, { hint: "go on with it by --resume, or remove it" });
     }
-    // A line cut short by a kill is dropped, and the file goes on behind the last whole one.
+    // A line cut short by a kill is dropped.
     const whole = text.slice(0, text.lastIndexOf("\n") + 1);
-    const known = whole === "" ? undefined : parseRowsFile(whole, path);
-    if (known !== undefined) refuseOther(name, known.header, header);
-    const handle = await open(path, "a");
-    const file = new RowsFile(handle);
-    await handle.truncate(Buffer.byteLength(whole));
-    if (known === undefined) await file.#write([header]);
-    const { rows = [], header: { started } = header } = known ?? {};
-    return { file, rows: rows.filter(({ status }) => status !== "error"), started };
+    const known = whole === "" ? { header, rows: [] } : parseRowsFile(whole, path);
+    refuseOther(name, known.header, header);
+    const rows = keep(known.rows);
+    // Under its name only when it holds all that stays: a kill meanwhile loses nothing.
+    const temporary = `${path}.${process.pid}.tmp`;
+    const handle = await open(temporary, "w");
+    try {
+      const file = new RowsFile(handle);
+      await file.#write([known.header, ...rows]);
+      await rename(temporary, path);
+      return { file, rows, started: known.header.started };
+    } catch (error) {
+      await handle.close();
+      await rm(temporary, { force: true });
+      throw error;
+    }
   }
 
   /** All rows of a point in one write: a point is there as a whole or not at all. */
@@ -130,11 +141,23 @@ function pairs(was: object, is: object): [string, unknown, unknown][] {
   return [...new Set([...before.keys(), ...now.keys()])].map((key) => [key, before.get(key), now.get(key)]);
 }
 
+/** Rows of points that need not be measured again for a plan, and all that it does not ask for. */
+export function keptRows(rows: readonly BenchRow[], plan: BenchPlan): BenchRow[] {
+  const whole = rows.filter(({ status }) => status !== "error");
+  const isDone = donePoints(whole, plan.kernels);
+  return whole.filter((row) => !isAsked(row, plan) || isDone(row, row.m));
+}
+
+/** Whether a plan has the point and the kernel of a row. */
+export function isAsked({ n, k, m, kernel }: BenchRow, { shapes, ms, kernels }: BenchPlan): boolean {
+  return shapes.some((shape) => shape.n === n && shape.k === k) && ms.includes(m) && kernels.includes(kernel);
+}
+
 /** Whether rows have every kernel at a point; they are written all together. */
 export function donePoints(
   rows: readonly BenchRow[],
   kernels: readonly Precision[],
-): (shape: BenchShape, m: number) => boolean {
+): (shape: Pick<BenchShape, "n" | "k">, m: number) => boolean {
   const keys = new Set(rows.map(({ n, k, m, kernel }) => `${n}x${k} ${m} ${kernel}`));
   return ({ n, k }, m) => kernels.every((kernel) => keys.has(`${n}x${k} ${m} ${kernel}`));
 }

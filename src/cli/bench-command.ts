@@ -7,7 +7,7 @@ import type { BenchOptionsRecord, BenchResult } from "../bench/result.ts";
 import { deviceRecord } from "../bench/result.ts";
 import type { BenchRow } from "../bench/row.ts";
 import type { RowsHeader } from "../bench/rows-file.ts";
-import { donePoints, RowsFile, rowsSchema } from "../bench/rows-file.ts";
+import { donePoints, isAsked, keptRows, RowsFile, rowsSchema } from "../bench/rows-file.ts";
 import type { BenchPlan } from "../bench/runner.ts";
 import { runBench } from "../bench/runner.ts";
 import { summarise } from "../bench/summary.ts";
@@ -26,7 +26,7 @@ import { benchPlot } from "../report/benchmark-plot.ts";
 import { evaluationReport } from "../report/evaluation.ts";
 import { printable } from "../report/format.ts";
 import { csvTable } from "../report/table.ts";
-import { outputError } from "../safetensors/system-error.ts";
+import { inputError, outputError } from "../safetensors/system-error.ts";
 import { createBenchProgress } from "../ui/bench-progress.ts";
 import type { BenchFlags } from "./bench.ts";
 import { benchShapes } from "./bench-shapes.ts";
@@ -116,8 +116,8 @@ async function measure(
     options,
     started: new Date().toISOString(),
   };
-  const earlier = rowsPath === undefined ? undefined : await openRows(rowsPath, header, flags.resume);
-  const rows: BenchRow[] = inPlan(earlier?.rows ?? [], plan);
+  const earlier = rowsPath === undefined ? undefined : await openRows(rowsPath, header, flags.resume, plan);
+  const rows = (earlier?.rows ?? []).filter((row) => isAsked(row, plan));
   const interrupt = interruptSignal(
     rowsPath === undefined ? undefined : "the benchmark goes on with --resume",
   );
@@ -153,26 +153,30 @@ async function measure(
     device: header.device,
     options,
     started: earlier?.started ?? header.started,
-    rows,
+    rows: inOrder(rows, plan),
     summary: summarise(rows),
   };
 }
 
-async function openRows(path: string, header: RowsHeader, resume: boolean) {
+async function openRows(path: string, header: RowsHeader, resume: boolean, plan: BenchPlan) {
   try {
-    return await RowsFile.open(path, header, resume);
+    return await RowsFile.open(path, header, resume, (rows) => keptRows(rows, plan));
   } catch (error) {
     throw error instanceof NestedFpError ? error : outputError(error, path);
   }
 }
 
-/** Earlier rows that this run asks for; those of points that are measured again must not count twice. */
-function inPlan(rows: readonly BenchRow[], { shapes, ms, kernels }: BenchPlan): BenchRow[] {
-  const isDone = donePoints(rows, kernels);
-  return rows.filter(({ n, k, m, kernel }) => {
-    const shape = shapes.find((one) => one.n === n && one.k === k);
-    return shape !== undefined && ms.includes(m) && kernels.includes(kernel) && isDone(shape, m);
-  });
+/** As one run would have measured them, whatever was resumed. */
+function inOrder(rows: readonly BenchRow[], { shapes, ms, kernels }: BenchPlan): BenchRow[] {
+  const place = ({ n, k, m, kernel }: BenchRow): readonly number[] => [
+    shapes.findIndex((shape) => shape.n === n && shape.k === k),
+    ms.indexOf(m),
+    kernels.indexOf(kernel),
+  ];
+  return rows
+    .map((row) => ({ row, place: place(row) }))
+    .sort((a, b) => a.place.reduce((order, value, i) => order || value - (b.place[i] ?? 0), 0))
+    .map(({ row }) => row);
 }
 
 async function finish(result: Result, flags: BenchFlags): Promise<Finished> {
@@ -221,7 +225,11 @@ function tunePath(): string {
 /** What this user measured, over what is shipped. */
 async function loadTuned(): Promise<TuneTable> {
   const shipped = fileURLToPath(new URL("../../kernels/tune/h100.json", import.meta.url));
-  return layerTuneTables(await loadTuneTable(shipped), await loadTuneTable(tunePath()));
+  try {
+    return layerTuneTables(await loadTuneTable(shipped), await loadTuneTable(tunePath()));
+  } catch (error) {
+    throw error instanceof NestedFpError ? error : inputError(error, tunePath());
+  }
 }
 
 /** Merges into what is on disk now: another run may have written meanwhile. */

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import type { BenchRow } from "../../src/bench/row.ts";
 import type { RowsHeader } from "../../src/bench/rows-file.ts";
-import { donePoints, parseRowsFile, RowsFile, rowsSchema } from "../../src/bench/rows-file.ts";
+import { donePoints, keptRows, parseRowsFile, RowsFile, rowsSchema } from "../../src/bench/rows-file.ts";
 import { FormatError, UsageError } from "../../src/errors.ts";
 import { scratchDirectory } from "../convert/scratch.ts";
 import { rowOf } from "./rows.ts";
@@ -23,15 +24,17 @@ const header: RowsHeader = {
   started: "2026-11-22T00:00:00.000Z",
 };
 
+const all = (rows: readonly BenchRow[]) => rows;
+
 test("rows are on disk when they are added, and a resumed run has them", async (t) => {
   const path = join(await scratchDirectory(t), "rows.jsonl");
-  const first = await RowsFile.open(path, header, false);
+  const first = await RowsFile.open(path, header, false, all);
   await first.file.add([rowOf("fp16", {}, 5), rowOf("fp8", {}, 3)]);
   assert.equal(readFileSync(path, "utf8").split("\n").length, 4);
   await first.file.close();
 
   const later = { ...header, started: "2026-11-23T00:00:00.000Z" };
-  const second = await RowsFile.open(path, later, true);
+  const second = await RowsFile.open(path, later, true, all);
   assert.deepEqual(second.rows, [rowOf("fp16", {}, 5), rowOf("fp8", {}, 3)]);
   assert.equal(second.started, header.started);
   await second.file.add([rowOf("fp16", { m: 2 }, 7)]);
@@ -46,11 +49,11 @@ test("rows are on disk when they are added, and a resumed run has them", async (
 
 test("a line cut short by a kill is dropped, and the next row begins a line of its own", async (t) => {
   const path = join(await scratchDirectory(t), "rows.jsonl");
-  const first = await RowsFile.open(path, header, true);
+  const first = await RowsFile.open(path, header, true, all);
   await first.file.add([rowOf("fp16", {}, 5)]);
   await first.file.close();
   appendFileSync(path, '{"kernel":"fp8","config":"é');
-  const second = await RowsFile.open(path, header, true);
+  const second = await RowsFile.open(path, header, true, all);
   assert.equal(second.rows.length, 1);
   await second.file.add([rowOf("fp8", {}, 3)]);
   await second.file.close();
@@ -60,31 +63,56 @@ test("a line cut short by a kill is dropped, and the next row begins a line of i
 test("a file killed within its header begins anew under --resume", async (t) => {
   const path = join(await scratchDirectory(t), "rows.jsonl");
   writeFileSync(path, '{"schema":"nested');
-  const { file, rows } = await RowsFile.open(path, header, true);
+  const { file, rows } = await RowsFile.open(path, header, true, all);
   await file.close();
   assert.deepEqual(rows, []);
   assert.deepEqual(parseRowsFile(readFileSync(path, "utf8"), path), { header, rows: [] });
 });
 
-test("rows that failed are measured again", async (t) => {
-  const path = join(await scratchDirectory(t), "rows.jsonl");
-  const first = await RowsFile.open(path, header, true);
-  await first.file.add([rowOf("fp16", {}, 5), { ...rowOf("fp8", {}, 5), status: "error" }]);
+test("what will be measured again is gone from the file, and no temporary file stays", async (t) => {
+  const folder = await scratchDirectory(t);
+  const path = join(folder, "rows.jsonl");
+  const first = await RowsFile.open(path, header, true, all);
+  await first.file.add([rowOf("fp16", {}, 5), rowOf("fp16", { m: 2 }, 5)]);
   await first.file.close();
-  const { file, rows } = await RowsFile.open(path, header, true);
-  await file.close();
+  const second = await RowsFile.open(path, header, true, (rows) => rows.filter(({ m }) => m === 1));
+  await second.file.add([rowOf("fp16", { m: 2 }, 7)]);
+  await second.file.close();
   assert.deepEqual(
-    rows.map(({ kernel }) => kernel),
-    ["fp16"],
+    parseRowsFile(readFileSync(path, "utf8"), path).rows.map(({ m, median_us }) => [m, median_us]),
+    [
+      [1, 5],
+      [2, 7],
+    ],
+  );
+  assert.deepEqual(readdirSync(folder), ["rows.jsonl"]);
+});
+
+test("kept are whole points, and what the plan does not ask for; an error is measured again with its peers", () => {
+  const shapes = [{ n: 64, k: 32, names: [] }];
+  const rows = [
+    rowOf("fp16", { m: 1 }, 1),
+    rowOf("fp8", { m: 1 }, 1),
+    rowOf("fp16", { m: 2 }, 1),
+    { ...rowOf("fp8", { m: 2 }, 1), status: "error" as const },
+    rowOf("fp16", { m: 4 }, 1),
+    rowOf("nested-fp16", { m: 4 }, 1),
+    rowOf("fp16", { m: 8 }, 1),
+    rowOf("fp16", { n: 16, m: 1 }, 1),
+  ];
+  const kept = keptRows(rows, { shapes, ms: [1, 2, 4], kernels: ["fp16", "fp8"] });
+  assert.deepEqual(
+    kept.map(({ n, m, kernel }) => `${n} ${m} ${kernel}`),
+    ["64 1 fp16", "64 1 fp8", "64 4 nested-fp16", "64 8 fp16", "16 1 fp16"],
   );
 });
 
 test("another device, driver or option, and a file that is there unasked, are refused", async (t) => {
   const path = join(await scratchDirectory(t), "rows.jsonl");
-  await (await RowsFile.open(path, header, false)).file.close();
+  await (await RowsFile.open(path, header, false, all)).file.close();
   const before = readFileSync(path, "utf8");
   const refused = (other: RowsHeader, resume: boolean, message: RegExp) =>
-    assert.rejects(RowsFile.open(path, other, resume), (error) => {
+    assert.rejects(RowsFile.open(path, other, resume, all), (error) => {
       assert.ok(error instanceof UsageError, String(error));
       assert.match(error.message, message);
       return true;

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import type { BenchResult } from "../../src/bench/result.ts";
 import { scratchDirectory } from "../convert/scratch.ts";
 import type { Run } from "./run.ts";
-import { assertOk, assertRefused, documentOf, nestedfp, root } from "./run.ts";
+import { assertOk, assertRefused, documentOf, nestedfp, root, start } from "./run.ts";
 
 const tiny = join(root, "fixtures/tiny-llama");
 const text = join(root, "fixtures/text/overlay.txt");
@@ -106,6 +106,41 @@ test("a resumed run measures what is missing alone, and its document has all row
   );
   const other = await bench(t, [...args, "-m", "1,2", "--resume", "--threads", "1"]);
   assertRefused(other, 2, /was measured on "cpu \w+, 2 threads", and this is "cpu \w+, 1 threads"/);
+});
+
+test("a wrong kernel ends with 1 after the report, and says which", async (t) => {
+  const rows = join(await scratchDirectory(t), "rows.jsonl");
+  const args = ["--shapes", "32,32", "-m", "1", "--kernels", "fp16,fp8", ...cpu, "-o", rows, "--json"];
+  assertOk(await bench(t, args));
+  const lines = readFileSync(rows, "utf8").split("\n");
+  // No kernel of the CPU is wrong, so the row of an earlier run says that one was.
+  const wrong = { ...JSON.parse(lines[2] ?? ""), status: "incorrect", median_us: null };
+  writeFileSync(rows, [...lines.slice(0, 2), JSON.stringify(wrong), ""].join("\n"));
+  const run = await bench(t, [...args, "--resume"]);
+  assert.equal(run.code, 1);
+  assert.match(run.stderr, /^fp8 cpu \w+ at N 32, K 32, M 1 gives wrong results$/m);
+  assert.equal(documentOf<BenchResult>(run).result.rows[1]?.status, "incorrect");
+});
+
+test("an interrupted run keeps its rows, and goes on from them", async (t) => {
+  const folder = await scratchDirectory(t);
+  const rows = join(folder, "rows.jsonl");
+  const args = ["bench", "--shapes", "32,32", "-m", "1-40", "--kernels", "fp16", "--device", "cpu", "--warm"];
+  const run = [...args, "--max-noise", "0", "--timeout", "0.2", "-o", rows, "--progress", "plain"];
+  const env = { XDG_CACHE_HOME: folder };
+  const started = start(run, { env });
+  await started.line(/ 2 of 40 /);
+  started.child.kill("SIGINT");
+  const { code, stdout, stderr } = await started.ended;
+  assert.deepEqual([code, stdout], [130, ""]);
+  assert.match(stderr, /Error: interrupted by SIGINT\nHint: the benchmark goes on with --resume\n$/);
+  const before = readFileSync(rows, "utf8");
+  const measured = before.trimEnd().split("\n").length - 1;
+  assert.ok(measured >= 2 && measured < 40, `${measured} rows`);
+  const quick = run.map((word) => (word === "1-40" ? `1-${measured}` : word));
+  const resumed = await nestedfp([...quick, "--resume"], { env });
+  assertOk(resumed);
+  assert.equal(readFileSync(rows, "utf8"), before);
 });
 
 test("--tune remembers the fastest of this device beside those of others", async (t) => {
