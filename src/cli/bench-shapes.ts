@@ -1,10 +1,10 @@
 import { stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import { dimensionsOfConfig } from "../bench/config-dimensions.ts";
 import { presetModels } from "../bench/presets.ts";
 import type { BenchShape, LayerDimensions } from "../bench/shapes.ts";
 import { fusedShapes, mergeShapes, parseShape } from "../bench/shapes.ts";
 import { UsageError } from "../errors.ts";
-import { parseConfig } from "../model/config.ts";
 import { readWholeFile } from "../safetensors/reader.ts";
 import { inputError } from "../safetensors/system-error.ts";
 
@@ -47,8 +47,5 @@ async function dimensionsOf(path: string): Promise<LayerDimensions> {
   const isConfig = info.isFile() && path.endsWith(".json") && !path.endsWith(".index.json");
   const folder = resolve(info.isDirectory() ? path : dirname(path));
   const config = isConfig ? path : join(folder, "config.json");
-  const { hiddenSize, intermediateSize, heads, kvHeads, headDim } = parseConfig(
-    await readWholeFile(config, largestConfig),
-  );
-  return { name: basename(folder), hiddenSize, intermediateSize, heads, kvHeads, headDim };
+  return dimensionsOfConfig(await readWholeFile(config, largestConfig), basename(folder));
 }
