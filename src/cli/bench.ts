@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
 import type { Precision } from "../device/device.ts";
 import type { CommonOptions } from "./options.ts";
-import { addCommonOptions, append, positive, precisions, share, threadsOption } from "./options.ts";
+import { addCommonOptions, positive, precisions, repeatable, share, threadsOption } from "./options.ts";
 import type { Finished } from "./run.ts";
 
 export type BenchFlags = CommonOptions & {
@@ -33,8 +33,8 @@ export function addBench(
     .command("bench")
     .description("speed of the linear layers of a model in every precision, against fp16")
     .argument("[model]", "converted or source directory, or a config.json: its layers")
-    .option("--preset <name>", "layers of a known model, or `marks`: all of them (repeatable)", append, [])
-    .option("--shapes <n,k>", "a layer of N outputs and K inputs (repeatable)", append, [])
+    .addOption(repeatable("--preset <name>", "layers of a known model, or `marks`: all of them (repeatable)"))
+    .addOption(repeatable("--shapes <n,k>", "a layer of N outputs and K inputs (repeatable)"))
     .option("--tp <list>", "GPUs that share each layer, comma-separated", counts, [1])
     .option(
       "-m, --tokens <list>",
@@ -56,11 +56,11 @@ export function addBench(
     .option("--continue-on-error", "a kernel that fails is left out; the others go on", false)
     .option("--resume", "skip what the -o FILE.jsonl of an earlier run has", false)
     .option("--text <file>", "also the perplexity of each precision on a text; needs [model]")
-    .option(
-      "-o, --output <file>",
-      "also write the result as .json, .csv, .md, .svg or .txt, or rows as they come as .jsonl (repeatable)",
-      append,
-      [],
+    .addOption(
+      repeatable(
+        "-o, --output <file>",
+        "also write the result as .json, .csv, .md, .svg or .txt, or rows as they come as .jsonl (repeatable)",
+      ),
     );
   addCommonOptions(command);
   command.addHelpText("after", examples).action(async (model: string | undefined, flags: BenchFlags) => {

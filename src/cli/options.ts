@@ -93,7 +93,7 @@ export function planOptionsOf(options: PlanOptions): PlanOptions {
   return { rowShift, bf16, maxPatches, include, exclude, allowLossy };
 }
 
-export function append(value: string, earlier: readonly string[]): string[] {
+function append(value: string, earlier: readonly string[]): string[] {
   return [...earlier, value];
 }
 
