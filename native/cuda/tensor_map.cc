@@ -1,0 +1,43 @@
+#include "cuda/tensor_map.h"
+
+#include <string>
+
+#include "cuda/driver_api.h"
+#include "cuda/error.h"
+
+namespace nestedfp::cuda {
+namespace {
+
+TensorMapL2Promotion promotion_of(uint32_t bytes) {
+    return bytes == 256 ? kTensorMapL2_256B : bytes == 128 ? kTensorMapL2_128B : kTensorMapL2None;
+}
+
+std::string text_of(const kernels::TensorMapSpec& spec) {
+    return std::string(spec.type == kernels::ElementType::kFloat16 ? "float16" : "uint8") + " [" +
+           std::to_string(spec.rows) + ", " + std::to_string(spec.cols) + "] pitch " +
+           std::to_string(spec.pitch) + " box [" + std::to_string(spec.box_rows) + ", " +
+           std::to_string(spec.box_cols) + "] swizzle " +
+           (spec.swizzle == kernels::Swizzle::k128B ? "128B" : "none");
+}
+
+}  // namespace
+
+kernels::TensorMap encode_tensor_map(const kernels::TensorMapSpec& spec, DevicePointer base) {
+    kernels::TensorMap map{};
+    const uint64_t dimensions[] = {spec.cols, spec.rows};
+    const uint64_t strides[] = {spec.pitch};
+    const uint32_t box[] = {spec.box_cols, spec.box_rows};
+    const uint32_t element_strides[] = {1, 1};
+    const Result result = driver().cuTensorMapEncodeTiled(
+        map.bytes, spec.type == kernels::ElementType::kFloat16 ? kTensorMapFloat16 : kTensorMapUint8, 2,
+        reinterpret_cast<void*>(base), dimensions, strides, box, element_strides, kTensorMapInterleaveNone,
+        spec.swizzle == kernels::Swizzle::k128B ? kTensorMapSwizzle128B : kTensorMapSwizzleNone,
+        promotion_of(spec.l2_promotion), kTensorMapFillZeros);
+    if (result != kSuccess) {
+        const std::string call = "cuTensorMapEncodeTiled(" + text_of(spec) + ")";
+        check(result, call.c_str(), __FILE__, __LINE__);
+    }
+    return map;
+}
+
+}  // namespace nestedfp::cuda
