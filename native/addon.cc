@@ -4,6 +4,8 @@
 #include "cpu/dispatch.h"
 #include "napi/codec_pool.h"
 #include "napi/cpu_device.h"
+#include "napi/cuda_probe.h"
+#include "napi/cuda_session.h"
 #include "napi/file_lock.h"
 
 namespace {
@@ -33,6 +35,10 @@ Napi::Object export_all(Napi::Env env, Napi::Object exports) {
     exports["Pool"] = nestedfp::napi::CodecPool::define(env);
     exports["cpuImplementations"] = Napi::Function::New<cpu_implementations>(env, "cpuImplementations");
     exports["CpuDevice"] = nestedfp::napi::CpuDevice::define(env);
+    exports["cudaProbe"] = Napi::Function::New<nestedfp::napi::cuda_probe>(env, "cudaProbe");
+    exports["cudaGemmConfigs"] =
+        Napi::Function::New<nestedfp::napi::cuda_gemm_configs>(env, "cudaGemmConfigs");
+    exports["CudaSession"] = nestedfp::napi::CudaSession::define(env);
     exports["tryLock"] = Napi::Function::New<nestedfp::napi::try_lock>(env, "tryLock");
     return exports;
 }

@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "cuda/error.h"
+
 namespace nestedfp::napi {
 namespace {
 
@@ -14,6 +16,11 @@ void check(napi_env env, napi_status status) {
 Napi::Value to_js_error(Napi::Env env, const std::exception_ptr& error) {
     try {
         std::rethrow_exception(error);
+    } catch (const cuda::CudaError& e) {
+        Napi::Error failure = Napi::Error::New(env, e.what());
+        failure.Set("code", Napi::String::New(env, e.code()));
+        if (!e.hint().empty()) failure.Set("hint", Napi::String::New(env, e.hint()));
+        return failure.Value();
     } catch (const std::range_error& e) {
         return Napi::RangeError::New(env, e.what()).Value();
     } catch (const std::length_error& e) {
