@@ -11,13 +11,18 @@ namespace {
 /// Several times the second-level cache of any Hopper device.
 constexpr size_t kRotationBytes = size_t{200} << 20;
 
+/// A small layer stays in the cache within a graph of more launches than this, which is what a small layer does.
+constexpr size_t kMostCopies = 64;
+
 /// Of the free memory, for the weights.
 constexpr double kMostOfMemory = 0.6;
 
 /// Below the limit of the format; the paper's limit.
 constexpr float kLargestWeight = 1.75f;
 
-size_t ceil_div(size_t a, size_t b) { return (a + b - 1) / b; }
+size_t copies_for(size_t rotation_bytes, size_t bytes) {
+    return std::clamp<size_t>((rotation_bytes + bytes - 1) / bytes, 1, kMostCopies);
+}
 
 }  // namespace
 
@@ -32,11 +37,10 @@ size_t LayerWeights::copies_of(Precision precision) const {
 
 LayerWeights::LayerWeights(BenchSession& session, const LayerOptions& options) : options_(options) {
     const size_t count = static_cast<size_t>(options.n * options.k);
-    // All forms together, for every byte of a rotation over the smallest of them: words and planes 2 x 2, FP8 twice.
     const size_t memory = static_cast<size_t>(kMostOfMemory * static_cast<double>(free_memory()));
     const auto bytes_for = [&](size_t rotation) {
-        const size_t halves = std::max<size_t>(1, ceil_div(rotation, 2 * count));
-        const size_t bytes = std::max<size_t>(1, ceil_div(rotation, count));
+        const size_t halves = copies_for(rotation, 2 * count);
+        const size_t bytes = copies_for(rotation, count);
         return count * (2 * (options.wants(Precision::kFp16) ? halves : 1) +
                         2 * (options.wants(Precision::kNestedFp16) ? halves : 0) +
                         (options.wants(Precision::kNestedFp8) ? bytes : 0) +
@@ -44,8 +48,8 @@ LayerWeights::LayerWeights(BenchSession& session, const LayerOptions& options) :
     };
     size_t rotation = kRotationBytes;
     while (rotation > count && bytes_for(rotation) > memory) rotation /= 2;
-    copies_of_halves_ = std::max<size_t>(1, ceil_div(rotation, 2 * count));
-    copies_of_bytes_ = std::max<size_t>(1, ceil_div(rotation, count));
+    copies_of_halves_ = copies_for(rotation, 2 * count);
+    copies_of_bytes_ = copies_for(rotation, count);
 
     upload_scales(session);
     const bool reads_bytes = options.wants(Precision::kNestedFp8) || options.wants(Precision::kFp8);

@@ -1,5 +1,3 @@
-import type { CudaProbe } from "./cuda-probe.ts";
-
 /** The exports of native/addon.cc. Every method throws at once on a wrong argument; src/codec says what each does. */
 export type NativeBinding = {
   /** Names of the implementations that this CPU runs, best first; "scalar" is the last. */
@@ -9,13 +7,20 @@ export type NativeBinding = {
   cpuImplementations(): string[];
   readonly CpuDevice: new (threads: number, implementation: string) => NativeCpuDevice;
   /**
+   * What of CUDA is on this machine; never throws. `gpus` is empty where `error` says why no GPU can be used, or where
+   * there is none.
+   */
+  cudaProbe(): NativeCudaProbe;
+  /** The rows of kernels/interface/configs.h. */
+  cudaGemmConfigs(): NativeGemmConfig[];
+  /** A device for benchmarks; the first promise opens it. `kernelsFolder` has the cubins. */
+  readonly CudaSession: new (ordinal: number, kernelsFolder: string) => NativeCudaSession;
+  /**
    * An exclusive flock(2) on an open file, held until the descriptor is closed or the process ends.
    * @returns false when another process, or another open of the file, holds it.
    * @throws an Error with `code` (EBADF, ENOLCK, ...).
    */
   tryLock(fd: number): boolean;
-  /** Absent from a build without CUDA support. Never throws: what is missing is part of the answer. */
-  readonly probeCuda?: () => CudaProbe;
 };
 
 export type NativeDtype = "F16" | "BF16" | "F32";
@@ -150,4 +155,127 @@ export type NativeCpuDevice = {
     cols: number,
   ): Promise<{ bytes: Uint8Array; scales: Float32Array }>;
   toHalf(words: Uint8Array, dtype: string): Promise<Uint8Array>;
+};
+
+/** `hint` may be empty. */
+export type NativeCudaFailure = { readonly code: string; readonly message: string; readonly hint: string };
+
+export type NativeGpu = {
+  readonly ordinal: number;
+  readonly name: string;
+  /** "9.0" */
+  readonly computeCapability: string;
+  readonly smCount: number;
+  readonly memoryBytes: number;
+  readonly l2Bytes: number;
+};
+
+export type NativeCudaProbe = {
+  /** What the driver supports, such as "13.0". */
+  readonly cuda?: string;
+  /** Such as "580.159.04"; from NVML. */
+  readonly driver?: string;
+  readonly gpus: readonly NativeGpu[];
+  readonly error?: NativeCudaFailure;
+  readonly cublaslt?: { readonly version: string; readonly path: string };
+  readonly cublasltError?: NativeCudaFailure;
+  readonly nvmlError?: NativeCudaFailure;
+};
+
+export type NativeGemmConfig = {
+  readonly name: string;
+  readonly weights: "plain16" | "nested16" | "w8a16" | "w8a8";
+  /** Of one block, along N, M and K. */
+  readonly blockRows: number;
+  readonly blockTokens: number;
+  readonly blockK: number;
+  readonly stages: number;
+  readonly cluster: number;
+  readonly sharedBytes: number;
+};
+
+/**
+ * One GPU; a rejected promise has an Error with `code` (a CUresult's name, ...) and perhaps `hint`. Methods on a layer
+ * take its number, a precision of src/device/device.ts and a configuration: "cublaslt", "cublaslt_rowwise", or
+ * "<name of a row>/<whole | split | stream>".
+ */
+export type NativeCudaSession = {
+  open(): Promise<NativeGpu & { readonly driver: string; readonly cublaslt?: string }>;
+  state(): Promise<{
+    readonly smClockMhz?: number;
+    readonly memoryClockMhz?: number;
+    readonly powerW?: number;
+    readonly temperatureC?: number;
+    readonly throttleReasons: readonly string[];
+  }>;
+  /**
+   * Random weights [n, k], N(0, sigma) cut at 1.75, for these precisions; its number.
+   * @param rowShifts rows have shifts 0 to 3 in turn, which the baselines know nothing of.
+   */
+  layer(
+    n: number,
+    k: number,
+    maxM: number,
+    seed: number,
+    precisions: readonly string[],
+    sigma: number,
+    rowShifts: boolean,
+  ): Promise<number>;
+  freeLayer(layer: number): Promise<void>;
+  /**
+   * `relErr` = ||out - reference|| / ||reference||; `largestErr` of one output in units of the reference's root mean
+   * square; `nan` outputs are NaN or were not written; `overrun` words behind the output were written.
+   */
+  check(
+    layer: number,
+    precision: string,
+    config: string,
+    m: number,
+  ): Promise<{
+    readonly ok: boolean;
+    readonly relErr: number;
+    readonly largestErr: number;
+    readonly nan: number;
+    readonly overrun: number;
+    readonly bitwise?: boolean;
+  }>;
+  time(
+    layer: number,
+    precision: string,
+    config: string,
+    m: number,
+    launches: number,
+    cold: boolean,
+  ): Promise<number>;
+  timeQuantiser(
+    layer: number,
+    precision: string,
+    config: string,
+    m: number,
+    launches: number,
+  ): Promise<number | undefined>;
+  /** How many outputs of X = I differ from the weights' bits. */
+  identity(
+    layer: number,
+    precision: string,
+    config: string,
+  ): Promise<{ readonly mismatches: number; readonly first?: number }>;
+  /** What runs: algorithm, grid, shared memory. */
+  description(layer: number, precision: string, config: string, m: number): Promise<string>;
+  /** binary16 words [n, k] to planes [n, K filled up to a multiple of 64] in the device's K order. */
+  splitPlanes(
+    words: Uint8Array,
+    n: number,
+    k: number,
+  ): Promise<{ readonly upper: Uint8Array; readonly lower: Uint8Array }>;
+  joinPlanes(upper: Uint8Array, lower: Uint8Array, n: number, k: number): Promise<Uint8Array>;
+  /** E4M3 rows of binary16 words; `permuted` gives the device's K order, filled up like the planes. */
+  quantiseRows(
+    words: Uint8Array,
+    rows: number,
+    cols: number,
+    permuted: boolean,
+  ): Promise<{ readonly bytes: Uint8Array; readonly scales: Float32Array }>;
+  /** The device is let go of when the pending promises have settled; later calls throw. */
+  close(): void;
 };

@@ -1,26 +1,36 @@
-import { loadAddon } from "./addon.ts";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
-/** What of CUDA this machine has, as far as it can be told without using it. */
-export type CudaProbe = {
-  /** "580.159.04 (CUDA 13.0)"; absent when libcuda.so.1 cannot be opened. */
-  readonly driver?: string;
-  readonly gpus: readonly {
-    readonly name: string;
-    /** "9.0" */
-    readonly computeCapability: string;
-    readonly memoryBytes: number;
-  }[];
-  /** Versions; absent when the library cannot be opened. */
-  readonly cublaslt?: string;
-  readonly nvml?: string;
-  /** Why something is absent. */
-  readonly error?: string;
+import { loadAddon } from "./addon.ts";
+import type { NativeCudaProbe } from "./binding.ts";
+
+/** Where `npm run build:kernels` puts the cubins and the package ships them; from src/native and dist/native alike. */
+export const kernelsFolder = fileURLToPath(new URL("../../kernels/build/", import.meta.url));
+
+export type CudaProbe = NativeCudaProbe & {
+  readonly kernels: {
+    readonly folder: string;
+    /** Cubins that are there, and those that are not. */
+    readonly found: readonly string[];
+    readonly missing: readonly string[];
+  };
 };
 
 /**
- * Asks the addon; undefined from a build without CUDA support.
+ * What of CUDA is on this machine, for people: driver, GPUs, libraries, kernels, and why something is not there.
  * @throws MachineError when the addon cannot be loaded.
  */
-export function probeCuda(): CudaProbe | undefined {
-  return loadAddon().probeCuda?.();
+export function probeCuda(folder: string = kernelsFolder): CudaProbe {
+  const addon = loadAddon();
+  const names = ["operations", ...addon.cudaGemmConfigs().map(({ name }) => name)];
+  const isFound = (name: string) => existsSync(join(folder, `${name}.cubin`));
+  return {
+    ...addon.cudaProbe(),
+    kernels: {
+      folder,
+      found: names.filter(isFound),
+      missing: names.filter((name) => !isFound(name)),
+    },
+  };
 }

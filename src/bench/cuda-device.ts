@@ -1,0 +1,134 @@
+import type { Precision } from "../device/device.ts";
+import { MachineError } from "../errors.ts";
+import { loadAddon } from "../native/addon.ts";
+import type { NativeCudaSession, NativeGemmConfig } from "../native/binding.ts";
+import { kernelsFolder } from "../native/cuda-probe.ts";
+
+import type { BenchDevice, BenchDeviceInfo, BenchLayer, Check, Contender } from "./bench-device.ts";
+import { cudaContenders, type Point } from "./cuda-contenders.ts";
+
+/** The configuration measured to be fastest on this device, if one was. */
+export type Tuned = (deviceName: string, point: Point & { readonly kernel: Precision }) => string | undefined;
+
+export type CudaBenchOptions = {
+  /** Of the GPU, as the driver counts; default 0. */
+  readonly ordinal?: number | undefined;
+  /** What dispatch prefers to its cost model; a configuration that no longer exists is passed over. */
+  readonly tuned?: Tuned | undefined;
+  /** Of the cubins; default: the package's own. */
+  readonly kernels?: string | undefined;
+};
+
+/** Of the random weights: what layers of large models have. */
+const sigma = 0.02;
+
+/**
+ * A GPU as a device to be timed.
+ * @throws MachineError when the addon, a driver, a Hopper GPU or the kernels are missing.
+ */
+export async function createCudaBenchDevice(options: CudaBenchOptions = {}): Promise<BenchDevice> {
+  const addon = loadAddon();
+  const native = new addon.CudaSession(options.ordinal ?? 0, options.kernels ?? kernelsFolder);
+  try {
+    const gpu = await asMachineError(native.open());
+    const info: BenchDeviceInfo & { readonly smCount: number } = {
+      kind: "cuda",
+      name: gpu.name,
+      computeCapability: gpu.computeCapability,
+      smCount: gpu.smCount,
+      memoryBytes: gpu.memoryBytes,
+      driver: gpu.driver,
+      libraries: gpu.cublaslt === undefined ? {} : { cublaslt: gpu.cublaslt },
+    };
+    return new CudaBenchDevice(native, info, addon.cudaGemmConfigs(), options.tuned);
+  } catch (error) {
+    native.close();
+    throw error;
+  }
+}
+
+class CudaBenchDevice implements BenchDevice {
+  readonly info: BenchDeviceInfo & { readonly smCount: number };
+  readonly #native: NativeCudaSession;
+  readonly #configs: readonly NativeGemmConfig[];
+  readonly #tuned: Tuned | undefined;
+
+  constructor(
+    native: NativeCudaSession,
+    info: BenchDeviceInfo & { readonly smCount: number },
+    configs: readonly NativeGemmConfig[],
+    tuned: Tuned | undefined,
+  ) {
+    this.#native = native;
+    this.info = info;
+    this.#configs = configs;
+    this.#tuned = tuned;
+  }
+
+  state() {
+    return asMachineError(this.#native.state());
+  }
+
+  async layer(n: number, k: number, kernels: readonly Precision[], maxM: number, seed: number) {
+    const id = await asMachineError(this.#native.layer(n, k, maxM, seed, kernels, sigma, false));
+    const contenders = (kernel: Precision, m: number): Contender[] => {
+      const ranked = cudaContenders(this.#configs, kernel, { n, k, m }, this.info.smCount);
+      const config = this.#tuned?.(this.info.name, { kernel, n, k, m });
+      const first = ranked.find((contender) => contender.config === config);
+      return first === undefined ? ranked : [first, ...ranked.filter((contender) => contender !== first)];
+    };
+    return new CudaBenchLayer(this.#native, id, contenders);
+  }
+
+  close(): void {
+    this.#native.close();
+  }
+}
+
+class CudaBenchLayer implements BenchLayer {
+  readonly #native: NativeCudaSession;
+  readonly #id: number;
+  readonly #ranked: (kernel: Precision, m: number) => Contender[];
+
+  constructor(native: NativeCudaSession, id: number, ranked: (kernel: Precision, m: number) => Contender[]) {
+    this.#native = native;
+    this.#id = id;
+    this.#ranked = ranked;
+  }
+
+  contenders(kernel: Precision, m: number, all: boolean): readonly Contender[] {
+    const ranked = this.#ranked(kernel, m);
+    if (all) return ranked;
+    // Baselines stand for what the library gives, all of it; plain words of our own are for comparison only.
+    const baselines = ranked.filter(({ config }) => config.startsWith("cublaslt"));
+    return baselines.length > 0 ? baselines : ranked.slice(0, 1);
+  }
+
+  check({ kernel, config }: Contender, m: number): Promise<Check> {
+    return asMachineError(this.#native.check(this.#id, kernel, config, m));
+  }
+
+  time({ kernel, config }: Contender, m: number, launches: number, cold: boolean): Promise<number> {
+    return asMachineError(this.#native.time(this.#id, kernel, config, m, launches, cold));
+  }
+
+  timeQuantiser({ kernel, config }: Contender, m: number, launches: number): Promise<number | undefined> {
+    return asMachineError(this.#native.timeQuantiser(this.#id, kernel, config, m, launches));
+  }
+
+  close(): void {
+    // In turn with the other calls, so a later layer finds the memory free. After the device it is gone with that.
+    this.#native.freeLayer(this.#id).catch(() => undefined);
+  }
+}
+
+/** A failure of the driver, or of what it needs, is one of this machine. */
+async function asMachineError<T>(promise: Promise<T>): Promise<T> {
+  try {
+    return await promise;
+  } catch (cause) {
+    if (!(cause instanceof Error && "code" in cause)) throw cause;
+    const hint = "hint" in cause && typeof cause.hint === "string" ? cause.hint : undefined;
+    throw new MachineError(cause.message, { hint, cause });
+  }
+}
