@@ -156,7 +156,9 @@ const { values, positionals } = parseArgs({
 
 const nvcc = findNvcc();
 if (nvcc === undefined) {
-  console.log("kernels/build.mjs: skipped: nvcc not found (set NVCC, or put nvcc of CUDA 12.8 or later on PATH)");
+  console.log(
+    "kernels/build.mjs: skipped: nvcc not found (set NVCC, or put nvcc of CUDA 12.8 or later on PATH)",
+  );
   process.exit(0);
 }
 

@@ -141,5 +141,12 @@
       "dependencies": ["cpu"],
       "sources": ["bench/gemm_bench.cc", "bench/machine_limits.cc"],
     },
+    {
+      "target_name": "cuda_bench",
+      "type": "executable",
+      "include_dirs": ["../kernels"],
+      "dependencies": ["cuda"],
+      "sources": ["bench/cuda_bench.cc"],
+    },
   ],
 }

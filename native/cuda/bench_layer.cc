@@ -21,8 +21,8 @@ constexpr int64_t kMostReferenceRows = 512;
 /// Both planes' poison and the format's NaN.
 constexpr unsigned char kPoison = 0xff;
 
-/// A binary16 output is at most 2^-11 off, 2.8e-4 on average; bfloat16 eight times that. Hopper adds up E4M3 products
-/// with about 14 bits.
+/// A binary16 output is at most 2^-11 off, 2.8e-4 on average; bfloat16 eight times that. Hopper adds up E4M3
+/// products with about 14 bits.
 constexpr double kTolerance = 1e-3;
 constexpr double kBfloat16Tolerance = 4e-3;
 constexpr double kFp8Tolerance = 2e-2;
@@ -36,12 +36,14 @@ constexpr int64_t kQueueNanoseconds = 20000;
 constexpr int64_t kQueueNanosecondsPerLaunch = 500;
 
 bool reads_fp8_activations(const Contender& contender) {
-    if (const auto* own = std::get_if<OwnKernel>(&contender.kernel)) return own->config->weights == Weights::kW8A8;
+    if (const auto* own = std::get_if<OwnKernel>(&contender.kernel))
+        return own->config->weights == Weights::kW8A8;
     return std::get<LibraryKernel>(contender.kernel).kind != MatmulKind::kFp16;
 }
 
 std::string key_of(const Contender& contender, int64_t m) {
-    return std::to_string(static_cast<int>(contender.precision)) + " " + contender.config + " " + std::to_string(m);
+    return std::to_string(static_cast<int>(contender.precision)) + " " + contender.config + " " +
+           std::to_string(m);
 }
 
 }  // namespace
@@ -52,7 +54,8 @@ BenchLayer::BenchLayer(BenchSession& session, const LayerOptions& options)
       weights_(session, options),
       activations_(session, options),
       out_(static_cast<size_t>((options.max_m + kGuardRows) * options.n) * 2),
-      twin_out_(options.wants(Precision::kNestedFp16) ? static_cast<size_t>(options.max_m * options.n) * 2 : 0) {}
+      twin_out_(options.wants(Precision::kNestedFp16) ? static_cast<size_t>(options.max_m * options.n) * 2
+                                                      : 0) {}
 
 BenchLayer::ReferenceKind BenchLayer::reference_kind(const Contender& contender) {
     if (const auto* own = std::get_if<OwnKernel>(&contender.kernel)) {
@@ -81,8 +84,8 @@ BenchLayer::ReferenceKind BenchLayer::reference_kind(const Contender& contender)
 void BenchLayer::use_activations(int64_t m) {
     if (m == current_m_) return;
     if (m < 1 || m > options_.max_m) {
-        throw CudaError("OUT_OF_RANGE", "m: expected 1 to " + std::to_string(options_.max_m) + ", got " +
-                                            std::to_string(m));
+        throw CudaError("OUT_OF_RANGE",
+                        "m: expected 1 to " + std::to_string(options_.max_m) + ", got " + std::to_string(m));
     }
     activations_.refill(m);
     references_.clear();
@@ -189,8 +192,10 @@ CheckResult BenchLayer::check(const Contender& contender, int64_t m) {
     const int64_t count = m * options_.n;
     const int64_t guard = kGuardRows * options_.n;
     const auto nan = [&](int64_t first, int64_t words) {
-        return operations.result_of(kernels::CountNanParams{
-            .words = out_.as<uint16_t>() + first, .reading = reading, .count = words, .found = nullptr}).count;
+        return operations
+            .result_of(kernels::CountNanParams{
+                .words = out_.as<uint16_t>() + first, .reading = reading, .count = words, .found = nullptr})
+            .count;
     };
     CheckResult result{};
     result.nan = nan(0, count);
@@ -212,9 +217,9 @@ CheckResult BenchLayer::check(const Contender& contender, int64_t m) {
         static_cast<double>(std::bit_cast<float>(difference.largest_error)) / std::sqrt(mean_square);
     result.bitwise = has_twin_bits(contender, m);
 
-    const double tolerance = reads_fp8_activations(contender)     ? kFp8Tolerance
-                             : reading == Reading::kBfloat16 ? kBfloat16Tolerance
-                                                             : kTolerance;
+    const double tolerance = reads_fp8_activations(contender) ? kFp8Tolerance
+                             : reading == Reading::kBfloat16  ? kBfloat16Tolerance
+                                                              : kTolerance;
     result.ok = result.nan == 0 && result.overrun == 0 && result.relative_error <= tolerance &&
                 result.largest_error <= kLargestPerTolerance * tolerance && result.bitwise.value_or(true);
     return result;

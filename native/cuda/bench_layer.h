@@ -24,8 +24,8 @@ struct CheckResult {
     uint64_t nan;
     /// Words changed behind the last row.
     uint64_t overrun;
-    /// Nested FP16: whether the same kernel on plain words gives the same bits; empty where no row of the table adds
-    /// up in the same order.
+    /// Nested FP16: whether the same kernel on plain words gives the same bits; empty where no row of the
+    /// table adds up in the same order.
     std::optional<bool> bitwise;
 };
 
@@ -40,11 +40,13 @@ class BenchLayer {
    public:
     BenchLayer(BenchSession& session, const LayerOptions& options);
 
-    /// Poisons the output, runs once and compares with a reference in FP64, of all rows or of 512 spread evenly.
+    /// Poisons the output, runs once and compares with a reference in FP64, of all rows or of 512 spread
+    /// evenly.
     CheckResult check(const Contender& contender, int64_t m);
 
     /// Microseconds of one launch among `launches` back to back, between events around a graph of them.
-    /// @param cold each launch reads another copy of the weights, and the caches are flushed before the first.
+    /// @param cold each launch reads another copy of the weights, and the caches are flushed before the
+    /// first.
     double time(const Contender& contender, int64_t m, int launches, bool cold);
 
     /// The same of making the activations that the contender reads; empty where it reads binary16.
@@ -54,7 +56,9 @@ class BenchLayer {
     /// @throws CudaError where the contender's activations are not binary16.
     IdentityResult identity(const Contender& contender);
 
-    std::string description(const Contender& contender, int64_t m) { return prepared(contender, m).description(); }
+    std::string description(const Contender& contender, int64_t m) {
+        return prepared(contender, m).description();
+    }
 
    private:
     /// Which operands a contender's result stands for.

@@ -18,16 +18,15 @@ constexpr int kMinor = 0;
 DeviceInfo usable_device(int ordinal) {
     const int count = device_count();
     if (ordinal < 0 || ordinal >= count) {
-        throw CudaError("CUDA_ERROR_INVALID_DEVICE", "cuda:" + std::to_string(ordinal) + " does not exist, there " +
-                                                         (count == 1 ? "is 1 device" : "are " +
-                                                                                           std::to_string(count) +
-                                                                                           " devices"));
+        throw CudaError("CUDA_ERROR_INVALID_DEVICE",
+                        "cuda:" + std::to_string(ordinal) + " does not exist, there " +
+                            (count == 1 ? "is 1 device" : "are " + std::to_string(count) + " devices"));
     }
     DeviceInfo info = device_info(ordinal);
     if (info.major != kMajor || info.minor != kMinor) {
-        throw CudaError("UNSUPPORTED_DEVICE", info.name + " has compute capability " + std::to_string(info.major) +
-                                                  "." + std::to_string(info.minor) +
-                                                  ", the kernels are built for 9.0 (Hopper)",
+        throw CudaError("UNSUPPORTED_DEVICE",
+                        info.name + " has compute capability " + std::to_string(info.major) + "." +
+                            std::to_string(info.minor) + ", the kernels are built for 9.0 (Hopper)",
                         "use --device cpu");
     }
     return info;

@@ -72,7 +72,8 @@ const GemmConfig* plain_twin(const OwnKernel& kernel) {
         if (plain.weights != Weights::kPlain16 || plain.k_groups != config.k_groups) continue;
         // Where tiles are cut along K depends on their number.
         const bool has_same_tiles = plain.row_groups == config.row_groups &&
-                                    plain.block_tokens == config.block_tokens && plain.cluster == config.cluster;
+                                    plain.block_tokens == config.block_tokens &&
+                                    plain.cluster == config.cluster;
         if (is_whole || has_same_tiles) return &plain;
     }
     return nullptr;

@@ -39,8 +39,8 @@ Contender contender_named(Precision precision, const std::string& config);
 
 const char* name_of(kernels::Schedule schedule);
 
-/// The configuration that reads plain words but adds up in the same order, whose output must be the same bits:
-/// nullptr where the table has none.
+/// The configuration that reads plain words but adds up in the same order, whose output must be the same
+/// bits: nullptr where the table has none.
 const kernels::GemmConfig* plain_twin(const OwnKernel& kernel);
 
 }  // namespace nestedfp::cuda

@@ -30,8 +30,6 @@ enum DeviceAttribute : int {
 };
 
 enum FunctionAttribute : int {
-    kFunctionLocalSizeBytes = 3,
-    kFunctionNumRegs = 4,
     kFunctionMaxDynamicSharedSizeBytes = 8,
 };
 

@@ -11,7 +11,8 @@ namespace {
 /// Several times the second-level cache of any Hopper device.
 constexpr size_t kRotationBytes = size_t{200} << 20;
 
-/// A small layer stays in the cache within a graph of more launches than this, which is what a small layer does.
+/// A small layer stays in the cache within a graph of more launches than this, which is what a small layer
+/// does.
 constexpr size_t kMostCopies = 64;
 
 /// Of the free memory, for the weights.

@@ -65,7 +65,9 @@ kernels::Mismatch* Operations::start_mismatch() const {
     return result_.as<kernels::Mismatch>();
 }
 
-kernels::Mismatch Operations::found_mismatch() const { return downloaded<kernels::Mismatch>(result_, stream_); }
+kernels::Mismatch Operations::found_mismatch() const {
+    return downloaded<kernels::Mismatch>(result_, stream_);
+}
 
 kernels::Mismatch Operations::result_of(kernels::CountNanParams p) const {
     p.found = start_mismatch();

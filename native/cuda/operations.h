@@ -45,7 +45,8 @@ class Operations {
     const Stream& stream_;
     int sm_count_;
     Kernel fill_normal_, fill_identity_, split_planes_, join_planes_, quantise_rows_, absolute_maximum_,
-        quantise_tensor_, reference_gemm_, compare_reference_, count_nan_, compare_words_, compare_identity_, wait_;
+        quantise_tensor_, reference_gemm_, compare_reference_, count_nan_, compare_words_, compare_identity_,
+        wait_;
     DeviceBuffer result_;
 };
 

@@ -12,15 +12,15 @@ using kernels::Weights;
 
 class OwnPrepared : public PreparedKernel {
    public:
-    OwnPrepared(const KernelInputs& inputs, const OwnKernel& own, size_t copies, const DeviceBuffer& word_scale)
+    OwnPrepared(const KernelInputs& inputs, const OwnKernel& own, size_t copies,
+                const DeviceBuffer& word_scale)
         : stream_(inputs.session.stream()),
           kernel_(inputs.session.modules().module(own.config->name).kernel(own.config->name)),
           name_(std::string(own.config->name) + "/" + name_of(own.schedule)) {
         const LayerOptions& options = inputs.options;
-        const LaunchPlan plan =
-            kernels::plan_launch(*own.config, own.schedule, static_cast<int32_t>(inputs.m),
-                                 static_cast<int32_t>(options.n), static_cast<int32_t>(options.k),
-                                 inputs.session.info().sm_count);
+        const LaunchPlan plan = kernels::plan_launch(
+            *own.config, own.schedule, static_cast<int32_t>(inputs.m), static_cast<int32_t>(options.n),
+            static_cast<int32_t>(options.k), inputs.session.info().sm_count);
         check_workspace(inputs.session, plan);
         kernel_.allow_shared_bytes(plan.shared_bytes);
         launch_ = {.grid = plan.grid,
@@ -46,7 +46,8 @@ class OwnPrepared : public PreparedKernel {
 
    private:
     static void check_workspace(BenchSession& session, const LaunchPlan& plan) {
-        if (plan.partials_bytes <= session.partials().bytes() && plan.ready_bytes <= session.ready().bytes()) return;
+        if (plan.partials_bytes <= session.partials().bytes() && plan.ready_bytes <= session.ready().bytes())
+            return;
         throw CudaError("WORKSPACE_TOO_SMALL", "a launch needs " + std::to_string(plan.partials_bytes) +
                                                    " bytes for partial sums and " +
                                                    std::to_string(plan.ready_bytes) + " for flags, got " +
@@ -54,17 +55,19 @@ class OwnPrepared : public PreparedKernel {
                                                    std::to_string(session.ready().bytes()));
     }
 
-    static GemmParams params_of(const KernelInputs& inputs, const kernels::GemmConfig& config, const LaunchPlan& plan,
-                                const WeightCopy& copy, const DeviceBuffer& word_scale) {
+    static GemmParams params_of(const KernelInputs& inputs, const kernels::GemmConfig& config,
+                                const LaunchPlan& plan, const WeightCopy& copy,
+                                const DeviceBuffer& word_scale) {
         GemmParams params = plan.params;
         const bool reads_words = config.weights == Weights::kPlain16;
         const bool reads_fp8 = config.weights == Weights::kW8A8;
         const bool is_binary16 = reads_words || config.weights == Weights::kNested16;
         params.weights = encode_tensor_map(plan.weights, (reads_words ? copy.words : copy.upper).address());
-        if (config.weights == Weights::kNested16) params.lower = encode_tensor_map(plan.weights, copy.lower.address());
-        params.activations =
-            encode_tensor_map(plan.activations,
-                              (reads_fp8 ? inputs.activations.permuted() : inputs.activations.halves()).address());
+        if (config.weights == Weights::kNested16)
+            params.lower = encode_tensor_map(plan.weights, copy.lower.address());
+        params.activations = encode_tensor_map(
+            plan.activations,
+            (reads_fp8 ? inputs.activations.permuted() : inputs.activations.halves()).address());
         params.out = encode_tensor_map(plan.out, inputs.out.address());
         params.row_scale = (is_binary16 ? word_scale : inputs.weights.upper_scale()).as<float>();
         params.token_scale = reads_fp8 ? inputs.activations.token_scales().as<float>() : nullptr;
@@ -90,8 +93,8 @@ MatmulOperands operands_of(const KernelInputs& inputs, MatmulKind kind, const We
             return {copy.fp8_tensor.address(), x.tensor().address(), inputs.out.address(),
                     copy.fp8_tensor_scale.address(), x.tensor_scale().address()};
         case MatmulKind::kFp8RowWise:
-            return {copy.fp8_rows.address(), x.rows().address(), inputs.out.address(), copy.fp8_row_scales.address(),
-                    x.token_scales().address()};
+            return {copy.fp8_rows.address(), x.rows().address(), inputs.out.address(),
+                    copy.fp8_row_scales.address(), x.token_scales().address()};
     }
     return {};
 }
@@ -126,8 +129,8 @@ class LibraryPrepared : public PreparedKernel {
 
 }  // namespace
 
-std::unique_ptr<PreparedKernel> prepare_own(const KernelInputs& inputs, const OwnKernel& kernel, size_t copies,
-                                            const DeviceBuffer& word_scale) {
+std::unique_ptr<PreparedKernel> prepare_own(const KernelInputs& inputs, const OwnKernel& kernel,
+                                            size_t copies, const DeviceBuffer& word_scale) {
     return std::make_unique<OwnPrepared>(inputs, kernel, copies, word_scale);
 }
 

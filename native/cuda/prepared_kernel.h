@@ -35,8 +35,8 @@ struct KernelInputs {
 };
 
 /// @param word_scale what kernels on words multiply a row's output by: all ones, or 2^shift.
-std::unique_ptr<PreparedKernel> prepare_own(const KernelInputs& inputs, const OwnKernel& kernel, size_t copies,
-                                            const DeviceBuffer& word_scale);
+std::unique_ptr<PreparedKernel> prepare_own(const KernelInputs& inputs, const OwnKernel& kernel,
+                                            size_t copies, const DeviceBuffer& word_scale);
 
 /// Measures which algorithm is best, and so overwrites the output.
 std::unique_ptr<PreparedKernel> prepare_library(const KernelInputs& inputs, MatmulKind kind, size_t copies);

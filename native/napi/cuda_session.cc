@@ -63,20 +63,18 @@ Outcome undefined() {
 }  // namespace
 
 Napi::Function CudaSession::define(Napi::Env env) {
-    return DefineClass(env, "CudaSession",
-                       {InstanceMethod<&CudaSession::open>("open"),
-                        InstanceMethod<&CudaSession::state>("state"),
-                        InstanceMethod<&CudaSession::layer>("layer"),
-                        InstanceMethod<&CudaSession::free_layer>("freeLayer"),
-                        InstanceMethod<&CudaSession::check>("check"),
-                        InstanceMethod<&CudaSession::time>("time"),
-                        InstanceMethod<&CudaSession::time_quantiser>("timeQuantiser"),
-                        InstanceMethod<&CudaSession::identity>("identity"),
-                        InstanceMethod<&CudaSession::description>("description"),
-                        InstanceMethod<&CudaSession::split_planes>("splitPlanes"),
-                        InstanceMethod<&CudaSession::join_planes>("joinPlanes"),
-                        InstanceMethod<&CudaSession::quantise_rows>("quantiseRows"),
-                        InstanceMethod<&CudaSession::close>("close")});
+    return DefineClass(
+        env, "CudaSession",
+        {InstanceMethod<&CudaSession::open>("open"), InstanceMethod<&CudaSession::state>("state"),
+         InstanceMethod<&CudaSession::layer>("layer"), InstanceMethod<&CudaSession::free_layer>("freeLayer"),
+         InstanceMethod<&CudaSession::check>("check"), InstanceMethod<&CudaSession::time>("time"),
+         InstanceMethod<&CudaSession::time_quantiser>("timeQuantiser"),
+         InstanceMethod<&CudaSession::identity>("identity"),
+         InstanceMethod<&CudaSession::description>("description"),
+         InstanceMethod<&CudaSession::split_planes>("splitPlanes"),
+         InstanceMethod<&CudaSession::join_planes>("joinPlanes"),
+         InstanceMethod<&CudaSession::quantise_rows>("quantiseRows"),
+         InstanceMethod<&CudaSession::close>("close")});
 }
 
 CudaSession::CudaSession(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CudaSession>(info) {
@@ -126,8 +124,8 @@ Napi::Value CudaSession::layer(const Napi::CallbackInfo& info) {
     };
     for (const auto& [name, size] : {std::pair{"n", options.n}, std::pair{"k", options.k}}) {
         if (size % 16 == 0) continue;
-        throw Napi::RangeError::New(info.Env(), std::string(name) + ": expected a multiple of 16, got " +
-                                                    std::to_string(size));
+        throw Napi::RangeError::New(
+            info.Env(), std::string(name) + ": expected a multiple of 16, got " + std::to_string(size));
     }
     return run(info, [options](State& state) {
         const uint64_t id = state.next_layer++;

@@ -9,8 +9,8 @@
 
 namespace nestedfp::napi {
 
-/// new CudaSession(ordinal, kernelsFolder): a device for benchmarks. All its CUDA calls come from one thread of its
-/// own, in the order of the calls.
+/// new CudaSession(ordinal, kernelsFolder): a device for benchmarks. All its CUDA calls come from one thread
+/// of its own, in the order of the calls.
 class CudaSession : public Napi::ObjectWrap<CudaSession> {
    public:
     static Napi::Function define(Napi::Env env);

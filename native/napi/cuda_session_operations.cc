@@ -88,7 +88,9 @@ Napi::Value CudaSession::join_planes(const Napi::CallbackInfo& info) {
                                                                .n = static_cast<int64_t>(n),
                                                                .k = static_cast<int64_t>(k),
                                                                .padded_k = static_cast<int64_t>(padded)});
-            return [bytes = downloaded_bytes(words, session.stream())](Napi::Env env) { return array_of(env, bytes); };
+            return [bytes = downloaded_bytes(words, session.stream())](Napi::Env env) {
+                return array_of(env, bytes);
+            };
         },
         arguments.take_pins());
 }

@@ -8,7 +8,9 @@ void set_known(Napi::Object object, const char* name, const std::optional<T>& va
     if (value) object[name] = Napi::Number::New(object.Env(), static_cast<double>(*value));
 }
 
-Napi::Number number(Napi::Env env, uint64_t value) { return Napi::Number::New(env, static_cast<double>(value)); }
+Napi::Number number(Napi::Env env, uint64_t value) {
+    return Napi::Number::New(env, static_cast<double>(value));
+}
 
 }  // namespace
 

@@ -29,9 +29,9 @@ class PromiseRunner : public std::enable_shared_from_this<PromiseRunner> {
    public:
     static std::shared_ptr<PromiseRunner> create(Napi::Env env, unsigned threads);
 
-    /// A std::range_error or std::length_error rejects with a RangeError, a CudaError with an Error that has `code`
-    /// and `hint`, another exception with an Error.
-    /// Work of one `order` runs in the order of the calls. @throws Napi::Error after close().
+    /// A std::range_error or std::length_error rejects with a RangeError, a CudaError with an Error that has
+    /// `code` and `hint`, another exception with an Error. Work of one `order` runs in the order of the
+    /// calls. @throws Napi::Error after close().
     Napi::Promise run(Napi::Env env, Pins pins, Work work, pool::SerialQueue* order = nullptr);
 
     /// Work without a promise, in turn with that of run(). It keeps no process alive, and close() may drop

@@ -14,7 +14,10 @@ export type NativeBinding = {
   /** The rows of kernels/interface/configs.h. */
   cudaGemmConfigs(): NativeGemmConfig[];
   /** A device for benchmarks; the first promise opens it. `kernelsFolder` has the cubins. */
-  readonly CudaSession: new (ordinal: number, kernelsFolder: string) => NativeCudaSession;
+  readonly CudaSession: new (
+    ordinal: number,
+    kernelsFolder: string,
+  ) => NativeCudaSession;
   /**
    * An exclusive flock(2) on an open file, held until the descriptor is closed or the process ends.
    * @returns false when another process, or another open of the file, holds it.

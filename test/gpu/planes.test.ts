@@ -1,0 +1,71 @@
+import assert from "node:assert/strict";
+
+import { decompose, halfToNumber, isEligible, reconstruct } from "../../src/codec/reference.ts";
+import { eligibleWords, planesOf, seededRandom, unalignedBytes } from "../device/values.ts";
+import { paddedK, toDeviceOrder } from "../kernels/device-layout.ts";
+import { gpuTest } from "./session.ts";
+
+const hex = (value: number | undefined) => `0x${value?.toString(16)}`;
+
+const side = 256;
+const allWords = Uint16Array.from({ length: 65536 }, (_, word) => word);
+
+gpuTest("all 65,536 words: the planes of the finite ones are the reference's", async (gpu) => {
+  const { upper, lower } = await gpu.splitPlanes(unalignedBytes(allWords), side, side);
+  const isOrdinary = (word: number) => Number.isFinite(halfToNumber(word));
+  const expected = Array.from(allWords, (word) => (isOrdinary(word) ? decompose(word).upper : 0));
+  const uppers = toDeviceOrder(Uint8Array.from(expected), side, side);
+  const words = new Uint16Array(65536);
+  for (let row = 0; row < side; row++) {
+    const low = toDeviceOrder(
+      Uint8Array.from({ length: side }, (_, k) => k),
+      1,
+      side,
+    );
+    for (const [at, byte] of low.entries()) words[row * side + at] = (row << 8) | byte;
+  }
+  for (const [at, word] of words.entries()) {
+    assert.equal(lower[at], word & 0xff, `lower of ${hex(word)}`);
+    if (isOrdinary(word)) assert.equal(upper[at], uppers[at], `upper of ${hex(word)}`);
+  }
+});
+
+gpuTest("all 65,536 pairs of bytes give the reference's words", async (gpu) => {
+  const upper = Uint8Array.from({ length: 65536 }, (_, pair) => pair >> 8);
+  const lower = Uint8Array.from({ length: 65536 }, (_, pair) => pair & 0xff);
+  const bytes = await gpu.joinPlanes(
+    toDeviceOrder(upper, side, side),
+    toDeviceOrder(lower, side, side),
+    side,
+    side,
+  );
+  const words = new Uint16Array(bytes.buffer, bytes.byteOffset, 65536);
+  for (const [pair, word] of words.entries()) {
+    assert.equal(word, reconstruct({ upper: pair >> 8, lower: pair & 0xff }), `pair ${hex(pair)}`);
+  }
+});
+
+gpuTest("the 32,512 eligible words come back from their planes", async (gpu) => {
+  const words = allWords.filter(isEligible);
+  const [n, k] = [words.length / 64, 64];
+  const { upper, lower } = await gpu.splitPlanes(unalignedBytes(words), n, k);
+  const bytes = await gpu.joinPlanes(upper, lower, n, k);
+  assert.deepEqual(new Uint16Array(bytes.buffer, bytes.byteOffset, words.length), words);
+});
+
+gpuTest("rows are filled up with zeros to a multiple of 64", async (gpu) => {
+  for (const [n, k] of [
+    [5, 16],
+    [3, 80],
+    [7, 176],
+  ] as const) {
+    const words = eligibleWords(n * k, seededRandom(k));
+    const planes = planesOf(words);
+    const { upper, lower } = await gpu.splitPlanes(unalignedBytes(words), n, k);
+    assert.equal(upper.length, n * paddedK(k));
+    assert.deepEqual(upper, toDeviceOrder(planes.upper, n, k), `upper of [${n}, ${k}]`);
+    assert.deepEqual(lower, toDeviceOrder(planes.lower, n, k), `lower of [${n}, ${k}]`);
+    const bytes = await gpu.joinPlanes(upper, lower, n, k);
+    assert.deepEqual(new Uint16Array(bytes.buffer, bytes.byteOffset, n * k), words);
+  }
+});

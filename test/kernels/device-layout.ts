@@ -1,0 +1,24 @@
+/** Where element k of a row lies in a device plane: KERNELS.md, "Permuted K order", read as it is written. */
+export function devicePosition(k: number): number {
+  const inGroup = k % 64;
+  const j = Math.floor(inGroup / 16);
+  const h = Math.floor(inGroup / 8) % 2;
+  const c = Math.floor(inGroup / 2) % 4;
+  const e = inGroup % 2;
+  return k - inGroup + 16 * c + 4 * j + 2 * h + e;
+}
+
+/** K filled up to whole groups. */
+export function paddedK(k: number): number {
+  return Math.ceil(k / 64) * 64;
+}
+
+/** Rows of bytes in natural order as the device holds them, zero beyond k. */
+export function toDeviceOrder(bytes: Uint8Array, rows: number, k: number): Uint8Array {
+  const pitch = paddedK(k);
+  const out = new Uint8Array(rows * pitch);
+  for (let row = 0; row < rows; row++) {
+    for (let at = 0; at < k; at++) out[row * pitch + devicePosition(at)] = bytes[row * k + at] ?? 0;
+  }
+  return out;
+}
