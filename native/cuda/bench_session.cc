@@ -3,13 +3,15 @@
 #include <algorithm>
 
 #include "cuda/error.h"
-#include "interface/configs.h"
 
 namespace nestedfp::cuda {
 namespace {
 
 /// Twice what cuBLAS takes by itself on Hopper.
 constexpr size_t kLibraryWorkspace = size_t{64} << 20;
+
+/// Of the kernels' own.
+constexpr size_t kLeastWorkspace = size_t{1} << 20;
 
 /// The kernels are built for this architecture alone.
 constexpr int kMajor = 9;
@@ -32,22 +34,6 @@ DeviceInfo usable_device(int ordinal) {
     return info;
 }
 
-size_t most_partial_bytes(int sm_count) {
-    size_t most = 0;
-    for (const kernels::GemmConfig& config : kernels::kGemmConfigs) {
-        most = std::max(most, static_cast<size_t>(config.partial_bytes()));
-    }
-    return most * static_cast<size_t>(sm_count);
-}
-
-size_t most_ready_bytes(int sm_count) {
-    size_t most = 0;
-    for (const kernels::GemmConfig& config : kernels::kGemmConfigs) {
-        most = std::max(most, static_cast<size_t>(config.row_groups));
-    }
-    return most * sizeof(uint32_t) * static_cast<size_t>(sm_count);
-}
-
 }  // namespace
 
 BenchSession::BenchSession(int ordinal, const std::string& kernels_folder)
@@ -57,11 +43,7 @@ BenchSession::BenchSession(int ordinal, const std::string& kernels_folder)
       modules_(kernels_folder),
       operations_(modules_, info_.sm_count, stream_),
       library_workspace_(kLibraryWorkspace),
-      partials_(most_partial_bytes(info_.sm_count)),
-      ready_(most_ready_bytes(info_.sm_count)),
       flush_(2 * info_.l2_bytes) {
-    ready_.fill(0, stream_);
-    stream_.synchronize();
     try {
         nvml_ = std::make_unique<Nvml>();
         nvml_device_ = nvml_->device(info_.pci_bus_id);
@@ -76,6 +58,15 @@ BenchSession::~BenchSession() {
     } catch (const CudaError&) {
         return;  // the device is gone, and its memory with it
     }
+}
+
+const DeviceBuffer& BenchSession::grown(std::vector<std::unique_ptr<DeviceBuffer>>& buffers, size_t bytes) {
+    if (buffers.empty() || buffers.back()->bytes() < bytes) {
+        buffers.push_back(std::make_unique<DeviceBuffer>(std::max(bytes, kLeastWorkspace)));
+        buffers.back()->fill(0, stream_);
+        stream_.synchronize();
+    }
+    return *buffers.back();
 }
 
 std::string BenchSession::driver() const {

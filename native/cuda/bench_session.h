@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cuda/context.h"
 #include "cuda/cublaslt.h"
@@ -39,14 +40,16 @@ class BenchSession {
     ModuleFolder& modules() { return modules_; }
     const Operations& operations() const { return operations_; }
     const DeviceBuffer& library_workspace() const { return library_workspace_; }
-    /// For the partial sums of any configuration.
-    const DeviceBuffer& partials() const { return partials_; }
-    /// Zero between launches.
-    const DeviceBuffer& ready() const { return ready_; }
+    /// At least so large, for partial sums and for flags that are zero between launches. Launches on the one
+    /// stream share them; what graphs refer to stays.
+    const DeviceBuffer& partials(size_t bytes) { return grown(partials_, bytes); }
+    const DeviceBuffer& ready(size_t bytes) { return grown(ready_, bytes); }
     /// Pushes everything else out of the second-level cache.
     void flush_cache() const { flush_.fill(0, stream_); }
 
    private:
+    const DeviceBuffer& grown(std::vector<std::unique_ptr<DeviceBuffer>>& buffers, size_t bytes);
+
     struct Current {
         explicit Current(const PrimaryContext& context) { context.make_current(); }
     };
@@ -60,8 +63,9 @@ class BenchSession {
     ModuleFolder modules_;
     Operations operations_;
     DeviceBuffer library_workspace_;
-    DeviceBuffer partials_;
-    DeviceBuffer ready_;
+    /// The last is the largest.
+    std::vector<std::unique_ptr<DeviceBuffer>> partials_;
+    std::vector<std::unique_ptr<DeviceBuffer>> ready_;
     DeviceBuffer flush_;
     std::unique_ptr<CublasLt> cublaslt_;
 };

@@ -1,6 +1,5 @@
 #include "cuda/prepared_kernel.h"
 
-#include "cuda/error.h"
 #include "cuda/tensor_map.h"
 
 namespace nestedfp::cuda {
@@ -21,14 +20,14 @@ class OwnPrepared : public PreparedKernel {
         const LaunchPlan plan = kernels::plan_launch(
             *own.config, own.schedule, static_cast<int32_t>(inputs.m), static_cast<int32_t>(options.n),
             static_cast<int32_t>(options.k), inputs.session.info().sm_count);
-        check_workspace(inputs.session, plan);
         kernel_.allow_shared_bytes(plan.shared_bytes);
         launch_ = {.grid = plan.grid,
                    .block = plan.block,
                    .cluster = plan.cluster,
                    .shared_bytes = plan.shared_bytes,
                    .overlaps = true};
-        streamed_tiles_ = plan.params.streamed_tiles;
+        cut_tiles_ = plan.params.cut_tiles;
+        parts_ = plan.params.parts;
         for (size_t at = 0; at < copies; ++at) {
             params_.push_back(params_of(inputs, *own.config, plan, inputs.weights.copy(at), word_scale));
         }
@@ -40,21 +39,11 @@ class OwnPrepared : public PreparedKernel {
     std::string description() const override {
         return name_ + ": " + std::to_string(launch_.grid) + " blocks of " + std::to_string(launch_.block) +
                " threads, clusters of " + std::to_string(launch_.cluster) + ", " +
-               std::to_string(launch_.shared_bytes) + " bytes shared, " + std::to_string(streamed_tiles_) +
-               " tiles cut along K";
+               std::to_string(launch_.shared_bytes) + " bytes shared, " + std::to_string(cut_tiles_) +
+               " tiles cut along K" + (parts_ > 0 ? " into " + std::to_string(parts_) + " parts" : "");
     }
 
    private:
-    static void check_workspace(BenchSession& session, const LaunchPlan& plan) {
-        if (plan.partials_bytes <= session.partials().bytes() && plan.ready_bytes <= session.ready().bytes())
-            return;
-        throw CudaError("WORKSPACE_TOO_SMALL", "a launch needs " + std::to_string(plan.partials_bytes) +
-                                                   " bytes for partial sums and " +
-                                                   std::to_string(plan.ready_bytes) + " for flags, got " +
-                                                   std::to_string(session.partials().bytes()) + " and " +
-                                                   std::to_string(session.ready().bytes()));
-    }
-
     static GemmParams params_of(const KernelInputs& inputs, const kernels::GemmConfig& config,
                                 const LaunchPlan& plan, const WeightCopy& copy,
                                 const DeviceBuffer& word_scale) {
@@ -71,8 +60,8 @@ class OwnPrepared : public PreparedKernel {
         params.out = encode_tensor_map(plan.out, inputs.out.address());
         params.row_scale = (is_binary16 ? word_scale : inputs.weights.upper_scale()).as<float>();
         params.token_scale = reads_fp8 ? inputs.activations.token_scales().as<float>() : nullptr;
-        params.partials = inputs.session.partials().as<float>();
-        params.ready = inputs.session.ready().as<uint32_t>();
+        params.partials = inputs.session.partials(plan.partials_bytes).as<float>();
+        params.ready = inputs.session.ready(plan.ready_bytes).as<uint32_t>();
         return params;
     }
 
@@ -80,7 +69,8 @@ class OwnPrepared : public PreparedKernel {
     Kernel kernel_;
     std::string name_;
     Kernel::Launch launch_{};
-    int32_t streamed_tiles_ = 0;
+    int32_t cut_tiles_ = 0;
+    int32_t parts_ = 0;
     std::vector<GemmParams> params_;
 };
 

@@ -76,6 +76,7 @@ Napi::Value cuda_gemm_configs(const Napi::CallbackInfo& info) {
         row["blockK"] = Napi::Number::New(env, config.block_k());
         row["stages"] = Napi::Number::New(env, config.stages);
         row["cluster"] = Napi::Number::New(env, config.cluster);
+        row["blocksPerSm"] = Napi::Number::New(env, config.blocks_per_sm);
         row["sharedBytes"] = Napi::Number::New(env, config.shared_bytes());
         rows.Set(rows.Length(), row);
     }

@@ -6,7 +6,7 @@ import type { Contender } from "./bench-device.ts";
 /** One linear layer at a number of tokens. */
 export type Point = { readonly n: number; readonly k: number; readonly m: number };
 
-/** How the tiles of a configuration are shared out: each whole, cut along K in equal parts, or stream-K. */
+/** How tiles are shared out: each whole, those of the last wave cut along K in equal parts, or stream-K. */
 const schedules = ["whole", "split", "stream"] as const;
 
 type Schedule = (typeof schedules)[number];
@@ -48,7 +48,7 @@ export function cudaContenders(
     .filter((config) => isApplicable(config, configs, point.m))
     .flatMap((config) =>
       schedules
-        .filter((schedule) => schedule === "whole" || cutsTiles(config, schedule, point, smCount))
+        .filter((schedule) => schedule === "whole" || hasPartialWave(config, point, smCount))
         .map((schedule) => ({
           config: `${config.name}/${schedule}`,
           us: estimate(config, schedule, point, smCount),
@@ -73,11 +73,9 @@ function tilesOf(config: NativeGemmConfig, { n, m }: Point): number {
   return Math.ceil(n / (config.blockRows * config.cluster)) * Math.ceil(m / config.blockTokens);
 }
 
-/** Whether the schedule does anything but share out whole tiles. */
-function cutsTiles(config: NativeGemmConfig, schedule: Schedule, point: Point, smCount: number): boolean {
-  const clusters = Math.floor(smCount / config.cluster);
-  const tiles = tilesOf(config, point);
-  return schedule === "split" ? 2 * tiles <= clusters : tiles % clusters !== 0;
+/** Whether there is a partial wave, which is what the other schedules cut. */
+function hasPartialWave(config: NativeGemmConfig, point: Point, smCount: number): boolean {
+  return tilesOf(config, point) % Math.floor(smCount / config.cluster) !== 0;
 }
 
 /**

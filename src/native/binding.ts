@@ -194,6 +194,7 @@ export type NativeGemmConfig = {
   readonly blockK: number;
   readonly stages: number;
   readonly cluster: number;
+  readonly blocksPerSm: number;
   readonly sharedBytes: number;
 };
 
