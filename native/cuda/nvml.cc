@@ -51,12 +51,16 @@ void Nvml::check(int result, const std::string& call) const {
     throw CudaError("NVML_ERROR_" + std::to_string(result), call + " failed, NVML: " + text(result));
 }
 
-std::string Nvml::driver_version() const {
-    char version[96] = {};
-    check(function<int(char*, unsigned)>(library_, "nvmlSystemGetDriverVersion")(version, sizeof version),
-          "nvmlSystemGetDriverVersion()");
-    return version;
+std::string Nvml::text_of(const char* function_name) const {
+    char text[96] = {};
+    check(function<int(char*, unsigned)>(library_, function_name)(text, sizeof text),
+          std::string(function_name) + "()");
+    return text;
 }
+
+std::string Nvml::driver_version() const { return text_of("nvmlSystemGetDriverVersion"); }
+
+std::string Nvml::version() const { return text_of("nvmlSystemGetNVMLVersion"); }
 
 Nvml::Device Nvml::device(const std::string& pci_bus_id) const {
     Device device = nullptr;

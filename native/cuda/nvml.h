@@ -33,12 +33,17 @@ class Nvml {
     /// Such as "580.159.04".
     std::string driver_version() const;
 
+    /// Of NVML itself, such as "13.580.159.04".
+    std::string version() const;
+
     using Device = struct NvmlDeviceTag*;
     Device device(const std::string& pci_bus_id) const;
     DeviceState state(Device device) const;
 
    private:
     void check(int result, const std::string& call) const;
+    /// What a function that fills a text of at most 96 bytes says.
+    std::string text_of(const char* function_name) const;
 
     Library library_;
     int (*shutdown_)() = nullptr;

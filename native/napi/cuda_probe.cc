@@ -57,7 +57,9 @@ Napi::Value cuda_probe(const Napi::CallbackInfo& info) {
         result["cublasltError"] = to_js(env, error);
     }
     try {
-        result["driver"] = Napi::String::New(env, cuda::Nvml().driver_version());
+        const cuda::Nvml nvml;
+        result["driver"] = Napi::String::New(env, nvml.driver_version());
+        result["nvml"] = Napi::String::New(env, nvml.version());
     } catch (const cuda::CudaError& error) {
         result["nvmlError"] = to_js(env, error);
     }

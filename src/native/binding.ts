@@ -176,8 +176,9 @@ export type NativeGpu = {
 export type NativeCudaProbe = {
   /** What the driver supports, such as "13.0". */
   readonly cuda?: string;
-  /** Such as "580.159.04"; from NVML. */
+  /** Such as "580.159.04", and NVML's own version; from NVML. */
   readonly driver?: string;
+  readonly nvml?: string;
   readonly gpus: readonly NativeGpu[];
   readonly error?: NativeCudaFailure;
   readonly cublaslt?: { readonly version: string; readonly path: string };

@@ -8,8 +8,8 @@ import { kernelsFolder, probeCuda } from "../../src/native/cuda-probe.ts";
 function whyNot(): string | false {
   const { gpus, kernels } = probeCuda();
   if (!gpus.some(({ computeCapability }) => computeCapability === "9.0")) return "no CUDA device";
-  if (kernels.missing.length > 0) return `kernels not built: ${kernels.missing.join(", ")}`;
-  return false;
+  const missing = kernels?.missing ?? [];
+  return missing.length > 0 && `kernels not built: ${missing.join(", ")}`;
 }
 
 const skip = whyNot();
