@@ -30,7 +30,7 @@ export async function createCudaBenchDevice(options: CudaBenchOptions = {}): Pro
   const addon = loadAddon();
   const native = new addon.CudaSession(options.ordinal ?? 0, options.kernels ?? kernelsFolder);
   try {
-    const gpu = await asMachineError(native.open());
+    const gpu = await asMachineError(native.open(), "no usable GPU: ");
     const info: BenchDeviceInfo & { readonly smCount: number } = {
       kind: "cuda",
       name: gpu.name,
@@ -123,12 +123,12 @@ class CudaBenchLayer implements BenchLayer {
 }
 
 /** A failure of the driver, or of what it needs, is one of this machine. */
-async function asMachineError<T>(promise: Promise<T>): Promise<T> {
+async function asMachineError<T>(promise: Promise<T>, prefix = ""): Promise<T> {
   try {
     return await promise;
   } catch (cause) {
     if (!(cause instanceof Error && "code" in cause)) throw cause;
     const hint = "hint" in cause && typeof cause.hint === "string" ? cause.hint : undefined;
-    throw new MachineError(cause.message, { hint, cause });
+    throw new MachineError(`${prefix}${cause.message}`, { hint, cause });
   }
 }

@@ -44,7 +44,7 @@ test("without a driver a device is a MachineError", { skip: hasDriver && "there 
   await assert.rejects(createCudaBenchDevice(), (error) => {
     assert.ok(error instanceof MachineError);
     assert.equal(error.exitCode, 3);
-    assert.match(error.message, /libcuda\.so\.1/);
+    assert.match(error.message, /^no usable GPU: .*libcuda\.so\.1/);
     assert.match(error.hint ?? "", /install the NVIDIA driver, or use --device cpu/);
     return true;
   });
@@ -58,7 +58,7 @@ test("a missing kernel names its file and the command that builds it", () => {
     [
       "MachineError",
       3,
-      "the kernel /nowhere/operations.cubin cannot be read",
+      "no usable GPU: the kernel /nowhere/operations.cubin cannot be read",
       "build it with `npm run build:kernels` (it needs nvcc of CUDA 12.8 or later)",
     ],
   ]);
@@ -71,14 +71,16 @@ test("a device of another architecture is refused by name", () => {
       FAKE_CUDA_MAJOR: "8",
     },
   );
-  assert.deepEqual(results, [[3, "fake has compute capability 8.0, the kernels are built for 9.0 (Hopper)"]]);
+  assert.deepEqual(results, [
+    [3, "no usable GPU: fake has compute capability 8.0, the kernels are built for 9.0 (Hopper)"],
+  ]);
 });
 
 test("an ordinal beyond the devices is refused with their number", () => {
   const { results } = run(
     "await createCudaBenchDevice({ kernels, ordinal: 3 }).catch((e) => emit([e.exitCode, e.message]));",
   );
-  assert.deepEqual(results, [[3, "cuda:3 does not exist, there is 1 device"]]);
+  assert.deepEqual(results, [[3, "no usable GPU: cuda:3 does not exist, there is 1 device"]]);
 });
 
 test("a failed call is named with its result, description and line", () => {
@@ -90,7 +92,7 @@ test("a failed call is named with its result, description and line", () => {
   );
   assert.match(
     String(results),
-    /^3,cuMemAlloc\(&pointer, 24\) failed with CUDA_ERROR_OUT_OF_MEMORY \(out of memory\) at cuda\/memory\.cc:\d+$/,
+    /^3,no usable GPU: cuMemAlloc\(&pointer, 24\) failed with CUDA_ERROR_OUT_OF_MEMORY \(out of memory\) at cuda\/memory\.cc:\d+$/,
   );
 });
 
