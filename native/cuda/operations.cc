@@ -5,7 +5,7 @@
 namespace nestedfp::cuda {
 namespace {
 
-/// kernels/operations/reference_gemm.cuh: tiles of 64 x 64 outputs.
+/// kernels/ops/reference_gemm.cuh: tiles of 64 x 64 outputs.
 constexpr int64_t kReferenceTile = 64;
 
 /// Rows this long, and few of them, are given the largest blocks.
@@ -18,7 +18,7 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 Operations::Operations(ModuleFolder& modules, int sm_count, const Stream& stream)
     : stream_(stream),
       sm_count_(sm_count),
-#define NESTEDFP_KERNEL(name) name##_(modules.module("operations").kernel(#name))
+#define NESTEDFP_KERNEL(name) name##_(modules.module("ops").kernel(#name))
       NESTEDFP_KERNEL(fill_normal),
       NESTEDFP_KERNEL(fill_identity),
       NESTEDFP_KERNEL(split_planes),

@@ -4,11 +4,11 @@
 
 #include "cuda/memory.h"
 #include "cuda/module.h"
-#include "interface/operations.h"
+#include "interface/ops.h"
 
 namespace nestedfp::cuda {
 
-/// The plain kernels of kernels/operations, put on a stream with a grid that fits.
+/// The plain kernels of kernels/ops, put on a stream with a grid that fits.
 class Operations {
    public:
     Operations(ModuleFolder& modules, int sm_count, const Stream& stream);

@@ -29,7 +29,7 @@ export type CudaProbe = {
 export function probeCuda(folder: string = kernelsFolder): CudaProbe {
   const addon = loadAddon();
   const { cuda, driver, nvml, gpus, cublaslt, error } = addon.cudaProbe();
-  const names = ["operations", ...addon.cudaGemmConfigs().map(({ name }) => name)];
+  const names = ["ops", ...addon.cudaGemmConfigs().map(({ name }) => name)];
   return {
     ...(cuda !== undefined && { driver: driver === undefined ? `CUDA ${cuda}` : `${driver} (CUDA ${cuda})` }),
     gpus,

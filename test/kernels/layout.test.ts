@@ -18,7 +18,7 @@ test("the kernels' order of K is the inverse of the one that KERNELS.md writes",
     source,
     `#define __host__
      #define __device__
-     #include "operations/layout.cuh"
+     #include "ops/layout.cuh"
      #include <cstdio>
      int main() { for (int p = 0; p < 192; ++p) std::printf("%d ", int(nestedfp::kernels::element_at(p))); }`,
   );

@@ -58,7 +58,7 @@ test("a missing kernel names its file and the command that builds it", () => {
     [
       "MachineError",
       3,
-      "no usable GPU: the kernel /nowhere/operations.cubin cannot be read",
+      "no usable GPU: the kernel /nowhere/ops.cubin cannot be read",
       "build it with `npm run build:kernels` (it needs nvcc of CUDA 12.8 or later)",
     ],
   ]);

@@ -25,7 +25,7 @@ export function fakeDriver(): (body: string, environment?: Record<string, string
   const kernels = join(folder, "kernels");
   mkdirSync(kernels);
   for (const name of [
-    "operations",
+    "ops",
     ...loadAddon()
       .cudaGemmConfigs()
       .map((config) => config.name),

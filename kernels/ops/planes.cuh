@@ -1,7 +1,7 @@
 // Words to planes and back, as FORMAT.md section 1 writes it.
 #pragma once
 
-#include "../interface/operations.h"
+#include "../interface/ops.h"
 #include "grid_stride.cuh"
 #include "layout.cuh"
 

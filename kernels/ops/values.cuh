@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "../interface/operations.h"
+#include "../interface/ops.h"
 
 namespace nestedfp::kernels {
 

@@ -1,9 +1,9 @@
-// Entry points of the plain kernels, by the names that interface/operations.h gives them.
-#include "../operations/compare.cuh"
-#include "../operations/fill.cuh"
-#include "../operations/planes.cuh"
-#include "../operations/quantise.cuh"
-#include "../operations/reference_gemm.cuh"
+// Entry points of the plain kernels, by the names that interface/ops.h gives them.
+#include "../ops/compare.cuh"
+#include "../ops/fill.cuh"
+#include "../ops/planes.cuh"
+#include "../ops/quantise.cuh"
+#include "../ops/reference_gemm.cuh"
 
 namespace kernels = nestedfp::kernels;
 

@@ -1,5 +1,5 @@
-// What the host hands to the plain kernels of kernels/operations; plain data, read by g++ and nvcc alike.
-// Each struct names its kernel, which is an entry point of operations.cubin. Matrices are row-major.
+// What the host hands to the plain kernels of kernels/ops; plain data, read by g++ and nvcc alike.
+// Each struct names its kernel, which is an entry point of ops.cubin. Matrices are row-major.
 #pragma once
 
 #include <cstdint>
