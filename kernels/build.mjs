@@ -172,6 +172,11 @@ if (unknown.length > 0) {
 }
 const units = available.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
 mkdirSync(values.out, { recursive: true });
+// What no source asks for any more would be shipped.
+for (const file of readdirSync(values.out)) {
+  const isKnown = available.some(({ name }) => file.startsWith(`${name}.`));
+  if (/\.(cubin|d|command)$/.test(file) && !isKnown) rmSync(join(values.out, file));
+}
 
 const results = [];
 const queue = [...units];

@@ -44,6 +44,13 @@ test("a kernel is built, then up to date, then built again when its header chang
   assert.match(build().stdout, /1 built, 0 up to date, 0 failed/);
 });
 
+test("what no source asks for any more is removed", { skip }, () => {
+  writeFileSync(join(out, "gone.cubin"), "");
+  build();
+  assert.ok(!existsSync(join(out, "gone.cubin")));
+  assert.ok(existsSync(join(out, "fill.cubin")));
+});
+
 test("one that spills fails, and leaves no cubin", { skip }, () => {
   const source = join(folder, "spilling.cu");
   writeFileSync(
