@@ -1,7 +1,7 @@
 import { MachineError, UsageError } from "../errors.ts";
 import type { BenchDevice } from "./bench-device.ts";
 import { createCpuBenchDevice } from "./cpu-device.ts";
-import type { TuneTable } from "./tune-table.ts";
+import { findTuned, type TuneTable } from "./tune-table.ts";
 
 export type DeviceChoice =
   | { readonly kind: "auto" }
@@ -48,9 +48,11 @@ export async function openBenchDevice(
   }
 }
 
-/** The one place where a GPU comes in: it becomes a dynamic import of ./cuda-device.ts when that lands. */
-async function openCuda(_index: number, _tune: TuneTable): Promise<BenchDevice> {
-  throw new MachineError("no usable GPU: this build of nestedfp has no CUDA support", {
-    hint: "give --device cpu",
+/** Opened only where it is asked for: the addon looks for the driver then. */
+async function openCuda(index: number, tune: TuneTable): Promise<BenchDevice> {
+  const { createCudaBenchDevice } = await import("./cuda-device.ts");
+  return createCudaBenchDevice({
+    ordinal: index,
+    tuned: (device, point) => findTuned(tune, device, point)?.config,
   });
 }
