@@ -98,6 +98,9 @@ void Matmul::describe_problem(MatmulKind kind, uint64_t m, uint64_t n, uint64_t 
     if (kind == MatmulKind::kFp8RowWise) {
         set(lt_, description_, kMatmulAScaleMode, kScaleModeOuterVector32F);
         set(lt_, description_, kMatmulBScaleMode, kScaleModeOuterVector32F);
+        // The heuristic refuses vectors of scales that lie nowhere, and does not read them.
+        set(lt_, description_, kMatmulAScalePointer, workspace_.address());
+        set(lt_, description_, kMatmulBScalePointer, workspace_.address());
     }
     CUBLASLT_CALL(lt_, MatrixLayoutCreate(&weights_, input, k, n, static_cast<int64_t>(k)));
     CUBLASLT_CALL(lt_, MatrixLayoutCreate(&activations_, input, k, m, static_cast<int64_t>(k)));

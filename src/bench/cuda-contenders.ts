@@ -35,7 +35,7 @@ const cutOverhead = 1.5;
 
 /**
  * Every way to run a kernel at a point, the most promising first. A baseline's first is the library; our kernels are
- * ranked by {@link estimate}, and those whose tile is more than twice the tokens are left out.
+ * ranked by {@link estimate}, and tiles much wider or narrower than m are left out.
  */
 export function cudaContenders(
   configs: readonly NativeGemmConfig[],
@@ -61,12 +61,17 @@ export function cudaContenders(
   }));
 }
 
-/** A wide tile wastes its tokens at small m; the narrowest of a kind is always good. */
+/**
+ * A wide tile wastes its tokens at small m, and a narrow one reads or rebuilds the weights once per few tokens at
+ * large m; the widest of a kind always stays.
+ */
 function isApplicable(config: NativeGemmConfig, configs: readonly NativeGemmConfig[], m: number): boolean {
-  const narrowest = Math.min(
-    ...configs.filter(({ weights }) => weights === config.weights).map(({ blockTokens }) => blockTokens),
+  const { blockTokens, weights } = config;
+  const widest = Math.max(
+    ...configs.filter((other) => other.weights === weights).map((other) => other.blockTokens),
   );
-  return config.blockTokens <= 2 * m || config.blockTokens === narrowest || config.blockTokens <= 16;
+  const fewest = m <= 64 ? m / 4 : m <= 128 ? 64 : 128;
+  return blockTokens <= Math.max(16, 2 * m) && blockTokens >= Math.min(fewest, widest);
 }
 
 function tilesOf(config: NativeGemmConfig, { n, m }: Point): number {
