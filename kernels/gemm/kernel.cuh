@@ -66,55 +66,65 @@ __device__ __forceinline__ void consume(const kernels::GemmParams& params, uint3
 }
 
 template <kernels::GemmConfig kConfig>
+__device__ __forceinline__ void init_barriers(uint32_t shared) {
+    // A consumer's warp arrives at the weights of its own block, and at the tokens of all blocks of the
+    // cluster.
+    constexpr int kWarps = 4 * kConfig.warpgroups();
+    for (int stage = 0; stage < kConfig.stages; ++stage) {
+        ptx::mbarrier_init(shared + SharedPlan<kConfig>::tokens_full(stage), 1);
+        ptx::mbarrier_init(shared + SharedPlan<kConfig>::tokens_empty(stage), kWarps * kConfig.cluster);
+    }
+    for (int stage = 0; stage < kConfig.weight_stages; ++stage) {
+        ptx::mbarrier_init(shared + SharedPlan<kConfig>::weights_full(stage), 1);
+        ptx::mbarrier_init(shared + SharedPlan<kConfig>::weights_empty(stage), kWarps);
+    }
+    ptx::fence_mbarrier_init();
+    ptx::fence_proxy_async();
+}
+
+/// Until all threads of the cluster are here.
+template <kernels::GemmConfig kConfig>
+__device__ __forceinline__ void meet() {
+    if constexpr (kConfig.cluster > 1) {
+        ptx::cluster_arrive();
+        ptx::cluster_wait();
+    } else {
+        ptx::barrier_sync<kConfig.threads()>(0);
+    }
+}
+
+template <kernels::GemmConfig kConfig>
 __device__ __forceinline__ void gemm(const kernels::GemmParams& params) {
     extern __shared__ unsigned char dynamic_shared[];
     const uint32_t shared = (ptx::shared_address(dynamic_shared) + 1023) & ~1023u;
     // The compiler is told that a role is uniform in its warp.
     const int warp = __shfl_sync(0xffffffff, threadIdx.x / 32, 0);
     constexpr int kLoader = 4 * kConfig.warpgroups();
-
-    if (warp == kLoader && ptx::elect_one()) {
-        ptx::prefetch_tensor_map(&params.weights);
-        if constexpr (kConfig.planes() == 2) ptx::prefetch_tensor_map(&params.lower);
-        ptx::prefetch_tensor_map(&params.activations);
-        ptx::prefetch_tensor_map(&params.out);
-        // A consumer's warp arrives at the weights of its own block, and at the tokens of all blocks of the
-        // cluster.
-        constexpr int kWarps = 4 * kConfig.warpgroups();
-        for (int stage = 0; stage < kConfig.stages; ++stage) {
-            ptx::mbarrier_init(shared + SharedPlan<kConfig>::tokens_full(stage), 1);
-            ptx::mbarrier_init(shared + SharedPlan<kConfig>::tokens_empty(stage), kWarps * kConfig.cluster);
-        }
-        for (int stage = 0; stage < kConfig.weight_stages; ++stage) {
-            ptx::mbarrier_init(shared + SharedPlan<kConfig>::weights_full(stage), 1);
-            ptx::mbarrier_init(shared + SharedPlan<kConfig>::weights_empty(stage), kWarps);
-        }
-        ptx::fence_mbarrier_init();
-    }
-    __syncwarp();
-    ptx::launch_next_grid();
-    if constexpr (kConfig.cluster > 1) {
-        ptx::cluster_arrive();
-        ptx::cluster_wait();
-    } else {
-        __syncthreads();
-    }
-
     const TileOrder order(params, blockIdx.x / kConfig.cluster, gridDim.x / kConfig.cluster);
+
+    ptx::launch_next_grid();
     if (warp >= kLoader) {
         if constexpr (kConfig.warpgroups() > 1) ptx::give_registers<kConfig.loader_registers()>();
-        if (warp == kLoader && ptx::elect_one()) Producer<kConfig>(params, shared).run(order);
+        Producer<kConfig> producer(params, shared, order);
+        const bool loads = threadIdx.x == 32 * kLoader;
+        if (loads) {
+            init_barriers<kConfig>(shared);
+            producer.begin();
+            ptx::prefetch_tensor_map(&params.activations);
+            ptx::prefetch_tensor_map(&params.out);
+        }
+        __syncwarp();
+        meet<kConfig>();
+        if (loads) producer.run();
         __syncwarp();
     } else {
         if constexpr (kConfig.warpgroups() > 1) ptx::take_registers<kConfig.consumer_registers()>();
+        meet<kConfig>();
         consume<kConfig>(params, shared, order, warp / 4);
     }
 
     // A block may leave only when no other block can still arrive at its barriers.
-    if constexpr (kConfig.cluster > 1) {
-        ptx::cluster_arrive();
-        ptx::cluster_wait();
-    }
+    if constexpr (kConfig.cluster > 1) meet<kConfig>();
 }
 
 }  // namespace nestedfp::gemm

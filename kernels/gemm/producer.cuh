@@ -15,37 +15,35 @@ class Producer {
     using Plan = SharedPlan<kConfig>;
 
    public:
-    __device__ __forceinline__ Producer(const kernels::GemmParams& params, uint32_t shared)
+    __device__ __forceinline__ Producer(const kernels::GemmParams& params, uint32_t shared,
+                                        const TileOrder& order)
         : params_(params),
           shared_(shared),
           rank_(kConfig.cluster > 1 ? ptx::cluster_rank() : 0),
           weights_policy_(params.weights_stream ? ptx::kEvictFirst : ptx::kEvictNormal),
-          tokens_policy_(params.weights_stream ? ptx::kEvictLast : ptx::kEvictNormal) {}
+          tokens_policy_(params.weights_stream ? ptx::kEvictLast : ptx::kEvictNormal),
+          order_(order) {
+        has_segment_ = order_.next(segment_);
+    }
 
-    /// One thread calls this.
-    __device__ __forceinline__ void run(TileOrder order) {
-        Segment segment;
-        bool is_first = true;
-        int32_t ahead = 0;
-        while (order.next(segment)) {
-            int32_t row_tile, token_tile;
-            order.coordinates(segment.tile, row_tile, token_tile);
-            const int32_t row =
-                (row_tile * kConfig.cluster + static_cast<int32_t>(rank_)) * kConfig.block_rows();
-            const int32_t token = token_tile * kConfig.block_tokens;
-            int32_t k = segment.k_begin;
-            if (is_first) {
-                // Weights depend on no earlier kernel; activations do.
-                const int32_t steps =
-                    segment.k_end - k < kConfig.weight_stages ? segment.k_end - k : kConfig.weight_stages;
-                for (int32_t i = 0; i < steps; ++i) load_weights(k + i, row);
-                ahead = steps;
-                ptx::wait_for_previous_grid();
-                is_first = false;
-            }
-            for (; k < segment.k_end; ++k) {
-                if (ahead > 0) {
-                    --ahead;
+    /// Fills the ring of weights as far as the first segment goes. Weights depend on no earlier kernel and
+    /// reach no other block, so this comes before any waiting.
+    __device__ __forceinline__ void begin() {
+        if (!has_segment_) return;
+        const int32_t steps = segment_.k_end - segment_.k_begin;
+        ahead_ = steps < kConfig.weight_stages ? steps : kConfig.weight_stages;
+        for (int32_t i = 0; i < ahead_; ++i) load_weights(segment_.k_begin + i, first_row());
+    }
+
+    /// All the rest, once the other blocks of the cluster are there. One thread calls this.
+    __device__ __forceinline__ void run() {
+        ptx::wait_for_previous_grid();
+        for (; has_segment_; has_segment_ = order_.next(segment_)) {
+            const int32_t row = first_row();
+            const int32_t token = first_token();
+            for (int32_t k = segment_.k_begin; k < segment_.k_end; ++k) {
+                if (ahead_ > 0) {
+                    --ahead_;
                 } else {
                     load_weights(k, row);
                 }
@@ -55,6 +53,18 @@ class Producer {
     }
 
    private:
+    __device__ __forceinline__ int32_t first_row() const {
+        int32_t row_tile, token_tile;
+        order_.coordinates(segment_.tile, row_tile, token_tile);
+        return (row_tile * kConfig.cluster + static_cast<int32_t>(rank_)) * kConfig.block_rows();
+    }
+
+    __device__ __forceinline__ int32_t first_token() const {
+        int32_t row_tile, token_tile;
+        order_.coordinates(segment_.tile, row_tile, token_tile);
+        return token_tile * kConfig.block_tokens;
+    }
+
     __device__ __forceinline__ void load_weights(int32_t k, int32_t row) {
         constexpr int kColumns = kConfig.weights == kernels::Weights::kPlain16 ? 64 : kConfig.row_bytes();
         const uint32_t full = shared_ + Plan::weights_full(weights_.stage);
@@ -102,6 +112,10 @@ class Producer {
     uint64_t tokens_policy_;
     Ring<kConfig.stages> tokens_;
     Ring<kConfig.weight_stages> weights_;
+    TileOrder order_;
+    Segment segment_;
+    bool has_segment_;
+    int32_t ahead_ = 0;
 };
 
 }  // namespace nestedfp::gemm

@@ -77,6 +77,8 @@ BenchLayer::ReferenceKind BenchLayer::reference_kind(const Contender& contender)
             return ReferenceKind::kFp8PerTensor;
         case MatmulKind::kFp8RowWise:
             return ReferenceKind::kFp8RowWise;
+        case MatmulKind::kUpperPlane:
+            return ReferenceKind::kUpperTimesFp8;
     }
     return ReferenceKind::kWords;
 }

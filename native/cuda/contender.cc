@@ -55,6 +55,8 @@ Contender contender_named(Precision precision, const std::string& config) {
         return {precision, config, LibraryKernel{MatmulKind::kFp8PerTensor}};
     if (config == "cublaslt_rowwise" && precision == Precision::kFp8)
         return {precision, config, LibraryKernel{MatmulKind::kFp8RowWise}};
+    if (config == "cublaslt_rowwise" && precision == Precision::kNestedFp8)
+        return {precision, config, LibraryKernel{MatmulKind::kUpperPlane}};
     for (const GemmConfig& own : kernels::kGemmConfigs) {
         if (!computes(own.weights, precision)) continue;
         for (const Schedule schedule : kSchedules) {

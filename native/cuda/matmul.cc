@@ -30,6 +30,10 @@ void set(const CublasLt& lt, MatmulDescription description, MatmulAttribute attr
     CUBLASLT_CALL(lt, MatmulDescSetAttribute(description, attribute, &value, sizeof value));
 }
 
+bool has_scale_vectors(MatmulKind kind) {
+    return kind == MatmulKind::kFp8RowWise || kind == MatmulKind::kUpperPlane;
+}
+
 int attribute_of(const CublasLt& lt, const MatmulAlgorithm& algorithm, AlgorithmAttribute attribute) {
     uint32_t value = 0;
     size_t written = 0;
@@ -58,7 +62,7 @@ Matmul::Matmul(const CublasLt& lt, MatmulKind kind, uint64_t m, uint64_t n, uint
     try {
         describe_problem(kind, m, n, k);
         candidates_ = ask_heuristic();
-        if (candidates_.empty() && kind == MatmulKind::kFp8RowWise) {
+        if (candidates_.empty() && has_scale_vectors(kind)) {
             release();
             out_type_ = kCudaR16BF;
             describe_problem(kind, m, n, k);
@@ -95,7 +99,7 @@ void Matmul::describe_problem(MatmulKind kind, uint64_t m, uint64_t n, uint64_t 
     set(lt_, description_, kMatmulTransA, kOperationTranspose);
     set(lt_, description_, kMatmulTransB, kOperationNone);
     if (kind != MatmulKind::kFp16) set(lt_, description_, kMatmulFastAccumulation, int8_t{1});
-    if (kind == MatmulKind::kFp8RowWise) {
+    if (has_scale_vectors(kind)) {
         set(lt_, description_, kMatmulAScaleMode, kScaleModeOuterVector32F);
         set(lt_, description_, kMatmulBScaleMode, kScaleModeOuterVector32F);
         // The heuristic refuses vectors of scales that lie nowhere, and does not read them.

@@ -18,6 +18,9 @@ enum class MatmulKind {
     kFp8PerTensor,
     /// E4M3 operands, one scale per row of the weights and one per token.
     kFp8RowWise,
+    /// As kFp8RowWise, with the upper plane for weights and activations in its order of K, both filled up
+    /// with zeros.
+    kUpperPlane,
 };
 
 /// All row-major and packed.

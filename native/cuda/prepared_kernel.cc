@@ -85,8 +85,16 @@ MatmulOperands operands_of(const KernelInputs& inputs, MatmulKind kind, const We
         case MatmulKind::kFp8RowWise:
             return {copy.fp8_rows.address(), x.rows().address(), inputs.out.address(),
                     copy.fp8_row_scales.address(), x.token_scales().address()};
+        case MatmulKind::kUpperPlane:
+            return {copy.upper.address(), x.permuted().address(), inputs.out.address(),
+                    inputs.weights.upper_scale().address(), x.token_scales().address()};
     }
     return {};
+}
+
+uint64_t columns_of(const KernelInputs& inputs, MatmulKind kind) {
+    const uint64_t k = static_cast<uint64_t>(inputs.options.k);
+    return kind == MatmulKind::kUpperPlane ? kernels::padded_k(k) : k;
 }
 
 class LibraryPrepared : public PreparedKernel {
@@ -95,7 +103,7 @@ class LibraryPrepared : public PreparedKernel {
         : stream_(inputs.session.stream()),
           version_(inputs.session.cublaslt().version()),
           matmul_(inputs.session.cublaslt(), kind, static_cast<uint64_t>(inputs.m),
-                  static_cast<uint64_t>(inputs.options.n), static_cast<uint64_t>(inputs.options.k),
+                  static_cast<uint64_t>(inputs.options.n), columns_of(inputs, kind),
                   inputs.session.library_workspace()) {
         for (size_t at = 0; at < copies; ++at) {
             operands_.push_back(operands_of(inputs, kind, inputs.weights.copy(at)));

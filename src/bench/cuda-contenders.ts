@@ -18,12 +18,16 @@ const weightsOf: Readonly<Record<Precision, readonly NativeGemmConfig["weights"]
   fp8: [],
 };
 
+/** The baselines. */
 const libraryConfigs: Readonly<Record<Precision, readonly string[]>> = {
   fp16: ["cublaslt"],
   "nested-fp16": [],
   "nested-fp8": [],
   fp8: ["cublaslt", "cublaslt_rowwise"],
 };
+
+/** The upper plane is an E4M3 matrix, so the library can multiply it, with a scale per row and per token. */
+const upperPlaneConfig = "cublaslt_rowwise";
 
 /** Of an H100 SXM, rounded; only their ratios decide. Bytes and floating-point operations per microsecond. */
 const bandwidth = 3.0e6;
@@ -54,6 +58,7 @@ export function cudaContenders(
           us: estimate(config, schedule, point, smCount),
         })),
     )
+    .concat(kernel === "nested-fp8" ? [{ config: upperPlaneConfig, us: estimateLibrary(point) }] : [])
     .sort((a, b) => a.us - b.us);
   return [...libraryConfigs[kernel], ...own.map(({ config }) => config)].map((config) => ({
     kernel,
@@ -105,6 +110,11 @@ function estimate(config: NativeGemmConfig, schedule: Schedule, point: Point, sm
   const rate = denseFp16 * (config.weights === "w8a8" ? 2 : 1) * tokenEfficiency(config.blockTokens);
   const perTile = (2 * config.blockRows * config.cluster * config.blockTokens * k) / (rate / clusters);
   return Math.max(memory, waves * perTile) + launchOverhead + (schedule === "whole" ? 0 : cutOverhead);
+}
+
+/** Fast with many tokens, slow to start. */
+function estimateLibrary({ n, k, m }: Point): number {
+  return Math.max((n * k + 2 * m * (n + k)) / (0.8 * bandwidth), (2 * n * k * m) / (1.9 * denseFp16)) + 5;
 }
 
 /** The rebuild of a weight is paid once per tile: wide tiles use it more often. */

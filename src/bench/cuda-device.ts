@@ -100,8 +100,8 @@ class CudaBenchLayer implements BenchLayer {
     const ranked = this.#ranked(kernel, m);
     if (all) return ranked;
     // Baselines stand for what the library gives, all of it; plain words of our own are for comparison only.
-    const baselines = ranked.filter(({ config }) => config.startsWith("cublaslt"));
-    return baselines.length > 0 ? baselines : ranked.slice(0, 1);
+    const isBaseline = kernel === "fp16" || kernel === "fp8";
+    return isBaseline ? ranked.filter(({ config }) => config.startsWith("cublaslt")) : ranked.slice(0, 1);
   }
 
   check({ kernel, config }: Contender, m: number): Promise<Check> {
