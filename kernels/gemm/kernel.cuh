@@ -61,7 +61,6 @@ __device__ __forceinline__ void consume(const kernels::GemmParams& params, uint3
             epilogue.store(sums, row, token, [](int) { return true; });
         }
     }
-    k_group_sum.finish();
     if (k_group == 0) epilogue.finish();
 }
 

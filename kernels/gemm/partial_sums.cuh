@@ -9,12 +9,11 @@
 
 namespace nestedfp::gemm {
 
-/// Ids of named barriers; 0 is __syncthreads.
+/// Ids of named barriers; 0 is that of the whole block.
 template <kernels::GemmConfig kConfig>
 struct Barriers {
-    static constexpr int reduce_full(int row_group) { return 1 + row_group; }
-    static constexpr int reduce_free(int row_group) { return 1 + kConfig.row_groups + row_group; }
-    static constexpr int warpgroup(int row_group) { return 1 + 2 * kConfig.row_groups + row_group; }
+    static constexpr int k_groups(int row_group) { return 1 + row_group; }
+    static constexpr int warpgroup(int row_group) { return 1 + kConfig.row_groups + row_group; }
 };
 
 /// Adds the sums of all K groups of a row group into those of group 0, in order.
@@ -22,55 +21,48 @@ template <kernels::GemmConfig kConfig>
 class KGroupSum {
     static constexpr int kRegisters = kConfig.block_tokens / 2;
     static constexpr int kThreads = 128 * kConfig.k_groups;
+    static constexpr int kGroupBytes = kConfig.block_rows() * kConfig.block_tokens * 4;
 
    public:
     __device__ __forceinline__ KGroupSum(uint32_t shared, int row_group, int k_group)
-        : row_group_(row_group), k_group_(k_group) {
+        : barrier_(Barriers<kConfig>::k_groups(row_group)), k_group_(k_group) {
         buffer_ = shared + SharedPlan<kConfig>::kReduce + row_group * 64 * kConfig.block_tokens * 4 +
                   threadIdx.x % 128 * 16;
-        if (kConfig.k_groups > 1 && k_group == 0)
-            ptx::barrier_arrive<kThreads>(Barriers<kConfig>::reduce_free(row_group));
     }
 
     __device__ __forceinline__ void add(float (&sums)[kRegisters]) {
         if constexpr (kConfig.k_groups > 1) {
             if (k_group_ > 0) {
-                ptx::barrier_sync<kThreads>(Barriers<kConfig>::reduce_free(row_group_));
                 const uint32_t to = buffer_ + (k_group_ - 1) * kGroupBytes;
 #pragma unroll
                 for (int i = 0; i < kRegisters; i += 4) {
                     ptx::store_shared_16(to + i * 512, sums[i], sums[i + 1], sums[i + 2], sums[i + 3]);
                 }
-                ptx::barrier_arrive<kThreads>(Barriers<kConfig>::reduce_full(row_group_));
-                return;
             }
-            ptx::barrier_sync<kThreads>(Barriers<kConfig>::reduce_full(row_group_));
-#pragma unroll
-            for (int q = 1; q < kConfig.k_groups; ++q) {
-#pragma unroll
-                for (int i = 0; i < kRegisters; i += 4) {
-                    const float4 v = ptx::load_shared_float4(buffer_ + (q - 1) * kGroupBytes + i * 512);
-                    sums[i] += v.x;
-                    sums[i + 1] += v.y;
-                    sums[i + 2] += v.z;
-                    sums[i + 3] += v.w;
-                }
-            }
-            ptx::barrier_arrive<kThreads>(Barriers<kConfig>::reduce_free(row_group_));
+            ptx::barrier_sync<kThreads>(barrier_);
+            if (k_group_ == 0) collect(sums);
+            // The buffer is free again.
+            ptx::barrier_sync<kThreads>(barrier_);
         }
     }
 
-    /// Takes the last permission to write that group 0 gave, so that no barrier is left half full.
-    __device__ __forceinline__ void finish() {
-        if (kConfig.k_groups > 1 && k_group_ > 0)
-            ptx::barrier_sync<kThreads>(Barriers<kConfig>::reduce_free(row_group_));
+   private:
+    __device__ __forceinline__ void collect(float (&sums)[kRegisters]) {
+#pragma unroll
+        for (int q = 1; q < kConfig.k_groups; ++q) {
+#pragma unroll
+            for (int i = 0; i < kRegisters; i += 4) {
+                const float4 v = ptx::load_shared_float4(buffer_ + (q - 1) * kGroupBytes + i * 512);
+                sums[i] += v.x;
+                sums[i + 1] += v.y;
+                sums[i + 2] += v.z;
+                sums[i + 3] += v.w;
+            }
+        }
     }
 
-   private:
-    static constexpr int kGroupBytes = kConfig.block_rows() * kConfig.block_tokens * 4;
-
     uint32_t buffer_;
-    int row_group_;
+    int barrier_;
     int k_group_;
 };
 
