@@ -17,6 +17,7 @@ import { parseTokenIds } from "../model/token-ids.ts";
 import { loadTokenizer } from "../model/tokenizer.ts";
 import { availablePrecisions } from "../model/weights.ts";
 import { evaluationColumns, evaluationReport, evaluationRows } from "../report/evaluation.ts";
+import { printable } from "../report/format.ts";
 import { csvTable, markdownTable } from "../report/table.ts";
 import { quote } from "../safetensors/quote.ts";
 import { readWholeFile } from "../safetensors/reader.ts";
@@ -82,7 +83,7 @@ async function run(
   const device = createCpuDevice({ threads: flags.threads });
   const interrupt = interruptSignal("an evaluation goes on with --resume");
   const mode = flags.json && flags.progress === "auto" ? "none" : flags.progress;
-  const progress = await createEvalProgress(mode, flags.quiet, basename(resolve(path)));
+  const progress = await createEvalProgress(mode, flags.quiet, printable(basename(resolve(path))));
   try {
     const model = await loadModel(
       files,
@@ -116,7 +117,11 @@ async function run(
     for (const { message } of failed) process.stderr.write(`gate failed: ${message}\n`);
     const used = { threads: flags.threads, device: device.name };
     const document = makeDocument("eval", gates.length > 0 ? { ...result, gates: outcomes } : result, used);
-    return { document, report: evaluationReport(result), exitCode: failed.length > 0 ? 1 : 0 };
+    return {
+      document,
+      report: evaluationReport(result, terminalWidth()),
+      exitCode: failed.length > 0 ? 1 : 0,
+    };
   } finally {
     progress.close();
     interrupt.release();
@@ -124,6 +129,11 @@ async function run(
     codec.close();
     await place?.release();
   }
+}
+
+/** Lines in a pipe or a file may be as long as they are. */
+function terminalWidth(): number | undefined {
+  return process.stdout.isTTY ? process.stdout.columns : undefined;
 }
 
 async function makeTask(

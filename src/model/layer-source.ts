@@ -29,6 +29,7 @@ export class LayerSource {
           yield { index, layer };
         } finally {
           layer.free();
+          if (!this.resident) this.#loader.releaseLayer(bytes);
         }
       }
     } finally {

@@ -62,13 +62,13 @@ export async function loadModel(
     2 * spec.vocabSize * spec.hiddenSize * (spec.tieWordEmbeddings ? 1 : 2) +
     scratchBytesPerToken(spec) * workload.batch +
     hiddenBytes +
-    // Those of the layer before wait for the garbage collector.
+    // Some of the layer before wait for the garbage collector.
     2 * Math.max(...each.map((layer) => loader.copiedBytes(layer)));
   const forLayers = maxMemory - otherBytes;
-  // Streaming holds the layer in use and the next one, and the one before waits for the garbage collector.
-  if (forLayers < 3 * layerBytes) {
+  // Streaming holds the layer in use and the next one.
+  if (forLayers < 2 * layerBytes) {
     throw new UsageError(
-      `--max-memory ${mebibytes(maxMemory)} MiB is too little: this model needs ${mebibytes(otherBytes + 3 * layerBytes)} MiB`,
+      `--max-memory ${mebibytes(maxMemory)} MiB is too little: this model needs ${mebibytes(otherBytes + 2 * layerBytes)} MiB`,
       {
         hint: "one layer at a time, the next, the embeddings and some windows must fit",
       },
@@ -83,7 +83,7 @@ export async function loadModel(
     embedding,
     finalNorm: await loader.finalNorm(),
     head: await loader.head(spec, embedding),
-    hiddenBytes: layers.resident ? hiddenBytes : hiddenBytes + forLayers - 3 * layerBytes,
+    hiddenBytes: layers.resident ? hiddenBytes : hiddenBytes + forLayers - 2 * layerBytes,
   };
 }
 

@@ -7,8 +7,10 @@ export function sizeOf({ info }: TensorPlace): number {
   return info.dataOffsets[1] - info.dataOffsets[0];
 }
 
-export async function readPlace(place: TensorPlace): Promise<Uint8Array> {
-  const bytes = new Uint8Array(sizeOf(place));
+export async function readPlace(
+  place: TensorPlace,
+  bytes: Uint8Array = new Uint8Array(sizeOf(place)),
+): Promise<Uint8Array> {
   await place.shard.readTensor(place.info, 0, bytes);
   return bytes;
 }

@@ -2,6 +2,7 @@ import type { Codec } from "../codec/codec.ts";
 import { halfToNumber } from "../codec/reference.ts";
 import type { Constants, Device, Precision, WeightBytes, Weights } from "../device/device.ts";
 import type { TensorPlace } from "../safetensors/checkpoint.ts";
+import { BytePool } from "./byte-pool.ts";
 import type { ModelSpec } from "./config.ts";
 import { layerTensors } from "./expected-tensors.ts";
 import { readHalfWords } from "./half-words.ts";
@@ -38,6 +39,7 @@ export class WeightLoader {
   readonly #device: Device;
   readonly #codec: Codec;
   readonly #precisions: readonly Precision[];
+  readonly #pool = new BytePool();
 
   constructor(files: ModelFiles, device: Device, codec: Codec, precisions: readonly Precision[]) {
     this.#files = files;
@@ -77,6 +79,14 @@ export class WeightLoader {
     return bytes;
   }
 
+  /** Takes back what {@link readLayer} gave, once nothing on the device refers to it. */
+  releaseLayer(bytes: LayerBytes): void {
+    for (const stored of bytes.values()) {
+      const arrays = stored.kind === "words" ? [stored.words] : [stored.upper, stored.lower];
+      for (const array of arrays) if (array) this.#pool.give(array);
+    }
+  }
+
   /** Puts a layer on the device, with the copies that the precisions need. */
   async placeLayer(layer: number, bytes: LayerBytes): Promise<Layer> {
     const prefix = `model.layers.${layer}.`;
@@ -97,7 +107,10 @@ export class WeightLoader {
       linear: (module) => found(linears, module),
       norm: (module) => found(norms, module),
       free: () => {
-        for (const linear of linears.values()) this.#device.free(...linear.handles);
+        for (const { handles, copy } of linears.values()) {
+          this.#device.free(...handles);
+          if (copy) this.#pool.give(copy);
+        }
         this.#device.free(...norms.values());
       },
     };
@@ -134,7 +147,9 @@ export class WeightLoader {
   }
 
   async #read(stored: StoredWeight): Promise<WeightOnDisk> {
-    const [first, scale, lower] = await Promise.all(this.#places(stored).map(readPlace));
+    const [first, scale, lower] = await Promise.all(
+      this.#places(stored).map((place) => readPlace(place, this.#pool.take(sizeOf(place)))),
+    );
     if (first === undefined) throw new Error("a weight without bytes");
     if (stored.kind === "words") return { kind: "words", words: first, dtype: stored.place.info.dtype };
     const shifts = shiftsOf(scale ?? new Uint8Array(0), stored.scale);
@@ -161,15 +176,17 @@ export class WeightLoader {
       place({ kind: "nested", upper, lower, shifts }, "nested-fp8", "nested-fp16");
     }
     const wanted = (precision: Precision): boolean => this.#precisions.includes(precision);
+    let copy: Uint8Array | undefined;
     if (stored.kind === "words" || wanted("fp16") || wanted("fp8")) {
       const words = await this.#halfWords(stored);
+      if (stored.kind === "planes") copy = words;
       if (wanted("fp8"))
         place({ kind: "fp8", ...(await this.#device.quantiseFp8(words, rows, cols)) }, "fp8");
       // A weight that was kept 16-bit is 16-bit in both nested precisions.
       const kept: Precision[] = stored.kind === "words" ? ["nested-fp8", "nested-fp16"] : [];
       place({ kind: "fp16", words }, "fp16", ...kept);
     }
-    return { in: (precision) => found(byPrecision, precision), bias, handles };
+    return { in: (precision) => found(byPrecision, precision), bias, handles, copy };
   }
 
   /** The values as binary16 words: rounded from BF16 and F32, rebuilt from planes times 2^s. */
@@ -177,7 +194,7 @@ export class WeightLoader {
     if (stored.kind === "planes") {
       const { upper, lower, shifts, cols } = stored;
       if (lower === undefined) throw new Error("an FP8-only weight has no 16-bit words");
-      const words = new Uint8Array(2 * upper.length);
+      const words = this.#pool.take(2 * upper.length);
       await this.#codec.joinRows(upper, lower, "F16", cols, shifts, words);
       return words;
     }
@@ -204,7 +221,11 @@ export type WeightOnDisk =
       readonly cols: number;
     };
 
-type PlacedLinear = Linear & { readonly handles: readonly (Weights | Constants)[] };
+type PlacedLinear = Linear & {
+  readonly handles: readonly (Weights | Constants)[];
+  /** The words that were rebuilt from planes. */
+  readonly copy: Uint8Array | undefined;
+};
 
 function found<K, V>(map: ReadonlyMap<K, V>, key: K): V {
   const value = map.get(key);

@@ -1,6 +1,6 @@
 import type { EvalResult } from "../eval/eval.ts";
 import type { Column } from "./table.ts";
-import { textTable } from "./table.ts";
+import { textTables } from "./table.ts";
 
 type Row = EvalResult["precisions"][string] & { readonly precision: string };
 
@@ -23,16 +23,26 @@ export function evaluationRows(result: EvalResult): Row[] {
   return Object.entries(result.precisions).map(([precision, metrics]) => ({ precision, ...metrics }));
 }
 
-/** The table, then one line per precision that ends as llama-perplexity's output does. */
-export function evaluationReport(result: EvalResult): string {
+/**
+ * The table, then one line per precision that ends as llama-perplexity's output does.
+ *
+ * @param width of the terminal; a table that is wider is told in parts
+ */
+export function evaluationReport(result: EvalResult, width = Number.POSITIVE_INFINITY): string {
   const rows = evaluationRows(result);
   const { method, ctx, windows, scored, activations } = result;
-  const how = `method ${method}, ctx ${ctx}, ${windows} windows, ${scored} scored ids; FP8 activations: ${activations === "e4m3" ? "E4M3 per token" : "not quantised"}`;
+  const how = [
+    `method ${method}, ctx ${ctx}, ${windows} windows, ${scored} scored ids`,
+    `FP8 activations: ${activations === "e4m3" ? "E4M3 per token" : "not quantised"}`,
+  ];
+  const isShort = how.join("; ").length <= width;
   const estimates = rows.map(
     ({ precision, ppl, ppl_stderr }) =>
       `${precision}: Final estimate: PPL = ${ppl.toFixed(4)} +/- ${(ppl_stderr ?? 0).toFixed(5)}`,
   );
-  return [textTable(evaluationColumns, rows), "", how, ...estimates].join("\n");
+  return [textTables(evaluationColumns, rows, width), "", how.join(isShort ? "; " : "\n"), ...estimates].join(
+    "\n",
+  );
 }
 
 function fixed(value: number | null | undefined, digits: number): string {

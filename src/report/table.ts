@@ -26,6 +26,29 @@ export function textTable<Row>(columns: readonly Column<Row>[], rows: readonly R
     .join("\n");
 }
 
+/**
+ * As {@link textTable}; columns that lines of `width` characters have no room for go into further tables below, each
+ * of which begins with the first column.
+ */
+export function textTables<Row>(
+  columns: readonly Column<Row>[],
+  rows: readonly Row[],
+  width: number,
+): string {
+  const [key, ...others] = columns;
+  if (key === undefined) return "";
+  const groups: Column<Row>[][] = [];
+  for (const column of others) {
+    const wider = [...(groups.at(-1) ?? [key]), column];
+    const line = textTable(wider, rows)
+      .split("\n")
+      .reduce((most, text) => Math.max(most, [...text].length), 0);
+    if (groups.length > 0 && line <= width) groups.splice(-1, 1, wider);
+    else groups.push([key, column]);
+  }
+  return groups.map((group) => textTable(group, rows)).join("\n\n");
+}
+
 /** The same rows as a Markdown table. */
 export function markdownTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
   const line = (cells: readonly string[]): string =>

@@ -11,7 +11,7 @@ export type EvalScreenProps = {
   readonly partial: ReadonlyMap<string, Perplexity>;
 };
 
-const barWidth = 30;
+const barWidth = 24;
 
 /** The state of an evaluation: a bar, and the perplexity of each precision so far. */
 export function EvalScreen({ model, share, windowsDone, windows, secondsLeft, partial }: EvalScreenProps) {
@@ -19,9 +19,11 @@ export function EvalScreen({ model, share, windowsDone, windows, secondsLeft, pa
   const base = partial.get("fp16")?.ppl;
   return (
     <Box flexDirection="column">
+      <Text wrap="truncate-middle">{model}</Text>
       <Text>
-        {model} <Text color="cyan">{"█".repeat(filled)}</Text>
-        {"░".repeat(barWidth - filled)} {(100 * share).toFixed(1)} % | window {windowsDone} of {windows}
+        <Text color="cyan">{"█".repeat(filled)}</Text>
+        {"░".repeat(barWidth - filled)} {(100 * share).toFixed(1)} %
+        {windows === 0 ? "" : ` | window ${windowsDone} of ${windows}`}
         {secondsLeft === undefined ? "" : ` | ETA ${duration(secondsLeft)}`}
       </Text>
       {[...partial].map(([precision, { ppl, ppl_stderr }]) => (
@@ -40,5 +42,7 @@ export function EvalScreen({ model, share, windowsDone, windows, secondsLeft, pa
 
 function duration(seconds: number): string {
   const whole = Math.ceil(seconds);
-  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }

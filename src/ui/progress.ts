@@ -22,7 +22,9 @@ export async function createProgress(mode: ProgressMode, quiet: boolean): Promis
 
 /** Whether stderr is a terminal that can be redrawn; CI logs and pipes cannot. */
 export function redraws(): boolean {
-  return process.stderr.isTTY && process.env.TERM !== "dumb" && !process.env.CI;
+  // As ink decides it: an empty variable is one, and "false" is none.
+  const isCi = ["CI", "CONTINUOUS_INTEGRATION"].some((name) => !/^(0|false)$/.test(process.env[name] ?? "0"));
+  return process.stderr.isTTY && process.env.TERM !== "dumb" && !isCi;
 }
 
 const verbs: Readonly<Record<Phase, string>> = {

@@ -1,22 +1,14 @@
 // Measures `nestedfp convert` against cp + openssl, its memory, the codec alone and the start of the command line.
 // Usage: npm run bench:convert [-- --gib 2 --rounds 3 --dir DIR --keep]
 // Writes a synthetic FP16 checkpoint, about five times its size at the peak, to a temporary directory.
-import { execFileSync, spawn } from "node:child_process";
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-  writeSync,
-} from "node:fs";
+import { execFileSync } from "node:child_process";
+import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { availableParallelism, cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { runMeasured } from "./peak-memory.mjs";
+import { normalHalves } from "./synthetic-llama.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -151,39 +143,9 @@ function makeCheckpoint(directory, shardBytes, matrices) {
   );
 }
 
-/** Bytes of normally distributed FP16 words, sigma 0.02: bits made from the float32 value, exact for this range. */
-function normalHalves(words) {
-  const half = new Uint16Array(words);
-  const float = new Float32Array(1);
-  const bits = new Uint32Array(float.buffer);
-  for (let i = 0; i < words; i++) {
-    const radius = Math.sqrt(-2 * Math.log(1 - Math.random()));
-    float[0] = Math.max(-1.8, Math.min(1.8, 0.02 * radius * Math.cos(2 * Math.PI * Math.random())));
-    const exponent = ((bits[0] >>> 23) & 0xff) - 112;
-    half[i] =
-      ((bits[0] >>> 16) & 0x8000) |
-      (exponent <= 0 ? (bits[0] >>> 13) & 0x3ff : (exponent << 10) | ((bits[0] >>> 13) & 0x3ff));
-  }
-  return Buffer.from(half.buffer);
-}
-
-/** Runs the real binary; its peak RSS is the kernel's high-water mark, read until the process ends. */
-async function nestedfp(argv) {
-  const started = performance.now();
-  const child = spawn(process.execPath, [binary, ...argv, "--quiet"], {
-    stdio: ["ignore", "ignore", "inherit"],
-  });
-  let peakMiB = 0;
-  const poll = setInterval(() => {
-    const status = existsSync(`/proc/${child.pid}/status`)
-      ? readFileSync(`/proc/${child.pid}/status`, "utf8")
-      : "";
-    peakMiB = Math.max(peakMiB, Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024);
-  }, 20);
-  const code = await new Promise((resolve) => child.on("close", resolve));
-  clearInterval(poll);
-  if (code !== 0) throw new Error(`nestedfp ${argv.join(" ")} exited with ${code}`);
-  return { seconds: (performance.now() - started) / 1000, peakMiB };
+/** Runs the real binary. */
+function nestedfp(argv) {
+  return runMeasured(process.execPath, [binary, ...argv, "--quiet"]);
 }
 
 function startTime() {

@@ -1,6 +1,7 @@
 // Speed of the CPU device's linear layers beside the machine's own limits:
 //     node test/bench/eval.mjs [--threads N] [--implementation NAME] [--samples N] [--tokens M,M,...]
 //         [--rows N] [--cols K]
+//     node test/bench/eval.mjs --memory ...    peak memory instead, see eval-memory.mjs
 // The default layer is that of a Llama 8B's up projection. native/bench/gemm_bench.cc times all contenders in turn in
 // each sample; medians are compared within the run, as the machine may be shared and its clock may change.
 import { execFileSync } from "node:child_process";
@@ -98,7 +99,13 @@ function printLine(cells) {
   console.log(padded.join("  ").trimEnd());
 }
 
-if (argv[1] === fileURLToPath(import.meta.url)) {
+if (argv[1] === fileURLToPath(import.meta.url)) await main();
+
+async function main() {
+  if (argv.includes("--memory")) {
+    await import("./eval-memory.mjs");
+    return;
+  }
   const { values } = parseArgs({
     options: {
       threads: { type: "string", default: String(cpus().length) },

@@ -111,7 +111,7 @@ describe("progress", () => {
       const out = join(scratch.path, `terminal-${names}`);
       const inTerminal = 'script -qec "$(printf "\'%s\' " "$@")" /dev/null';
       const run = await nestedfp(["convert", source, "-o", out], {
-        env: { CI: "", ...env },
+        env: { CI: "false", ...env },
         shell: inTerminal,
       });
       assert.equal(run.code, 0, run.stdout);

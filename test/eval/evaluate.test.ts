@@ -99,7 +99,7 @@ test("neither threads nor streaming nor the company of other windows changes a b
   const converted = await convertForTest(t, tiny);
   const precisions = ["fp16", "nested-fp16", "nested-fp8", "fp8"] as const;
   const expected = await runModel(t, converted, windows, { precisions, threads: 1 });
-  // Enough for three layers at a time, not for all four: the refusal says how much, in whole MiB.
+  // Enough for two layers at a time, not for all four: the refusal says how much, in whole MiB.
   const refusal = await runModel(t, converted, windows, { precisions, maxMemory: 1 }).catch(String);
   let least = (Number(/needs (\d+) MiB/.exec(String(refusal))?.[1]) - 1) * 2 ** 20;
   const isRefused = (maxMemory: number): Promise<boolean> =>

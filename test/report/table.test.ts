@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Column } from "../../src/report/table.ts";
-import { csvTable, markdownTable, textTable } from "../../src/report/table.ts";
+import { csvTable, markdownTable, textTable, textTables } from "../../src/report/table.ts";
 
 type Row = { readonly name: string; readonly size: number };
 
@@ -27,6 +27,16 @@ test("text: columns aligned by characters, two blanks apart, none at the end", (
     ].join("\n"),
   );
   assert.equal(textTable(columns, []), "name  size  note");
+});
+
+test("text: a table too wide is told in parts, each with the first column", () => {
+  const parts = [
+    ["name             size", "a                   1", "a longer name  100000", "𝔞é                 10"],
+    ["name           note", "a", "a longer name  large", "𝔞é             large"],
+  ].map((lines) => lines.join("\n"));
+  assert.equal(textTables(columns, rows, 27), parts.join("\n\n"));
+  assert.equal(textTables(columns, rows, 28), textTable(columns, rows));
+  assert.equal(textTables(columns, rows, 1), parts.join("\n\n"));
 });
 
 test("text: a row for each of very many tensors", () => {
