@@ -16,7 +16,12 @@ import { openModel } from "../model/model-files.ts";
 import { parseTokenIds } from "../model/token-ids.ts";
 import { loadTokenizer } from "../model/tokenizer.ts";
 import { availablePrecisions } from "../model/weights.ts";
-import { evaluationColumns, evaluationReport, evaluationRows } from "../report/evaluation.ts";
+import {
+  evaluationColumns,
+  evaluationCsvColumns,
+  evaluationReport,
+  evaluationRows,
+} from "../report/evaluation.ts";
 import { printable } from "../report/format.ts";
 import { csvTable, markdownTable } from "../report/table.ts";
 import { quote } from "../safetensors/quote.ts";
@@ -37,7 +42,7 @@ const largestText = 1024 ** 3;
 const formats: ReportFormats = {
   ...commonFormats,
   ".csv": ({ document }) =>
-    `${csvTable(evaluationColumns, evaluationRows(document.result as EvalResult))}\r\n`,
+    `${csvTable(evaluationCsvColumns, evaluationRows(document.result as EvalResult))}\r\n`,
   ".md": ({ document }) =>
     `${markdownTable(evaluationColumns, evaluationRows(document.result as EvalResult))}\n`,
 };

@@ -19,6 +19,31 @@ export const evaluationColumns: readonly Column<Row>[] = [
   { title: "RMS dp", align: "right", value: (row) => percent(row.rms_delta_p) },
 ];
 
+/** For programs: every metric under its name in the document, unrounded. */
+export const evaluationCsvColumns: readonly Column<Row>[] = [
+  { title: "precision", value: (row) => row.precision },
+  ...(
+    [
+      "windows",
+      "tokens",
+      "mean_nll",
+      "ppl",
+      "ppl_stderr",
+      "ppl_ratio",
+      "delta_ln_ppl",
+      "delta_ln_ppl_stderr",
+      "kld_mean",
+      "kld_median",
+      "kld_p99",
+      "kld_p999",
+      "kld_max",
+      "same_top1",
+      "same_top1_stderr",
+      "rms_delta_p",
+    ] as const
+  ).map((title) => ({ title, value: (row: Row) => String(row[title] ?? "") })),
+];
+
 export function evaluationRows(result: EvalResult): Row[] {
   return Object.entries(result.precisions).map(([precision, metrics]) => ({ precision, ...metrics }));
 }
@@ -31,18 +56,18 @@ export function evaluationRows(result: EvalResult): Row[] {
 export function evaluationReport(result: EvalResult, width = Number.POSITIVE_INFINITY): string {
   const rows = evaluationRows(result);
   const { method, ctx, windows, scored, activations } = result;
+  const hasFp8 = rows.some(({ precision }) => precision === "nested-fp8" || precision === "fp8");
   const how = [
-    `method ${method}, ctx ${ctx}, ${windows} windows, ${scored} scored ids`,
-    `FP8 activations: ${activations === "e4m3" ? "E4M3 per token" : "not quantised"}`,
+    `method ${method}, ctx ${ctx}, ${windows} window${windows === 1 ? "" : "s"}, ${scored} scored ids`,
+    ...(hasFp8 ? [`FP8 activations: ${activations === "e4m3" ? "E4M3 per token" : "not quantised"}`] : []),
   ];
+  const columns = evaluationColumns.filter(({ value }) => rows.some((row) => value(row) !== ""));
   const isShort = how.join("; ").length <= width;
   const estimates = rows.map(
     ({ precision, ppl, ppl_stderr }) =>
-      `${precision}: Final estimate: PPL = ${ppl.toFixed(4)} +/- ${(ppl_stderr ?? 0).toFixed(5)}`,
+      `${precision}: Final estimate: PPL = ${ppl.toFixed(4)} +/- ${ppl_stderr?.toFixed(5) ?? "nan"}`,
   );
-  return [textTables(evaluationColumns, rows, width), "", how.join(isShort ? "; " : "\n"), ...estimates].join(
-    "\n",
-  );
+  return [textTables(columns, rows, width), "", how.join(isShort ? "; " : "\n"), ...estimates].join("\n");
 }
 
 function fixed(value: number | null | undefined, digits: number): string {

@@ -32,7 +32,7 @@ export function EvalScreen({ model, share, windowsDone, windows, secondsLeft, pa
             <Text>{precision}</Text>
           </Box>
           <Text bold>{ppl.toFixed(4).padStart(12)}</Text>
-          <Text dimColor> +/- {(ppl_stderr ?? 0).toFixed(4)}</Text>
+          <Text dimColor>{ppl_stderr === null ? "" : ` +/- ${ppl_stderr.toFixed(4)}`}</Text>
           {base !== undefined && precision !== "fp16" ? <Text> x {(ppl / base).toFixed(5)}</Text> : null}
         </Box>
       ))}

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { EvalResult } from "../../src/eval/eval.ts";
-import { evaluationReport } from "../../src/report/evaluation.ts";
+import { evaluationCsvColumns, evaluationReport, evaluationRows } from "../../src/report/evaluation.ts";
+import { csvTable } from "../../src/report/table.ts";
 
 const base = { windows: 811, tokens: 413953, mean_nll: 3, ppl: 20.39866, ppl_stderr: 0.25 };
 const compared = {
@@ -27,6 +28,31 @@ const result: EvalResult = {
   rope_frequencies: "fp32",
   precisions: { fp16: base, "nested-fp8": { ...base, ...compared } },
 };
+
+test("what a single precision does not have is not in its table", () => {
+  const alone = { ...result, windows: 1, precisions: { fp16: { ...base, ppl_stderr: null } } };
+  assert.equal(
+    evaluationReport(alone),
+    [
+      "precision      PPL",
+      "fp16       20.3987",
+      "",
+      "method plain, ctx 512, 1 window, 413953 scored ids",
+      "fp16: Final estimate: PPL = 20.3987 +/- nan",
+    ].join("\n"),
+  );
+});
+
+test("CSV has every metric of the document under its name, unrounded", () => {
+  const [head = "", , nested = ""] = csvTable(evaluationCsvColumns, evaluationRows(result)).split("\r\n");
+  const titles = head.split(",");
+  assert.equal(new Set(titles).size, titles.length);
+  const cells = Object.fromEntries(nested.split(",").map((cell, at) => [titles[at], cell]));
+  const { precision, ...metrics } = cells;
+  assert.equal(precision, "nested-fp8");
+  const numbers = Object.fromEntries(Object.entries(metrics).map(([key, cell]) => [key, Number(cell)]));
+  assert.deepEqual(numbers, { ...base, ...compared });
+});
 
 test("one table where there is room, lines of 80 characters where there is not, the same numbers in both", () => {
   const wide = evaluationReport(result).split("\n");
