@@ -13,8 +13,8 @@ export const evaluationColumns: readonly Column<Row>[] = [
   { title: "dlnPPL", align: "right", value: (row) => signed(row.delta_ln_ppl) },
   { title: "+/-", align: "right", value: (row) => fixed(row.delta_ln_ppl_stderr, 6) },
   { title: "KLD mean", align: "right", value: (row) => fixed(row.kld_mean, 6) },
-  { title: "99%", align: "right", value: (row) => fixed(row.kld_p99, 5) },
-  { title: "max", align: "right", value: (row) => fixed(row.kld_max, 4) },
+  { title: "KLD 99%", align: "right", value: (row) => fixed(row.kld_p99, 5) },
+  { title: "KLD max", align: "right", value: (row) => fixed(row.kld_max, 4) },
   { title: "top-1", align: "right", value: (row) => percent(row.same_top1) },
   { title: "RMS dp", align: "right", value: (row) => percent(row.rms_delta_p) },
 ];
