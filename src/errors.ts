@@ -35,3 +35,8 @@ export class MachineError extends NestedFpError {
 export class FormatError extends NestedFpError {
   override readonly exitCode = 4;
 }
+
+/** The network, the Hub or its permissions: unreachable, refused, not found there, or not what was asked for. */
+export class NetworkError extends NestedFpError {
+  override readonly exitCode = 5;
+}

@@ -30,6 +30,8 @@ import { createEvalProgress } from "../ui/eval-progress.ts";
 import type { EvalFlags } from "./eval.ts";
 import { claimResume, openResume } from "./eval-resume.ts";
 import { freeMemory } from "./free-memory.ts";
+import { readDataset } from "./hub-dataset.ts";
+import { locateModel } from "./hub-model.ts";
 import { interruptSignal } from "./interrupt.ts";
 import type { ReportFormats } from "./report-file.ts";
 import { commonFormats, refuseReport, writeReport } from "./report-file.ts";
@@ -47,13 +49,13 @@ const formats: ReportFormats = {
     `${markdownTable(evaluationColumns, evaluationRows(document.result as EvalResult))}\n`,
 };
 
-export async function evalCommand(path: string, flags: EvalFlags): Promise<Finished> {
+export async function evalCommand(model: string, flags: EvalFlags): Promise<Finished> {
   const gates = flags.failIf.map(parseGate);
   if (flags.output !== undefined) await refuseReport(flags.output, formats);
   refuseOtherDevices(flags.device);
-  const files = await openModel(path);
+  const files = await openModel(await locateModel(model, flags));
   try {
-    const finished = await run(path, files, flags, gates);
+    const finished = await run(model, files, flags, gates);
     if (flags.output !== undefined) await writeReport(flags.output, finished, formats);
     return finished;
   } finally {
@@ -73,7 +75,7 @@ function refuseOtherDevices(device: string): void {
 }
 
 async function run(
-  path: string,
+  name: string,
   files: ModelFiles,
   flags: EvalFlags,
   gates: readonly Gate[],
@@ -83,12 +85,12 @@ async function run(
   const precisions = flags.precision ?? availablePrecisions(files);
   const { activations, perToken, ropeFrequencies } = flags;
   const identity = identityOf(files, task, precisions, flags);
-  const place = await claimResume(identity, path, flags);
+  const place = await claimResume(identity, name, flags);
   const codec = createCodec({ threads: flags.threads });
   const device = createCpuDevice({ threads: flags.threads });
   const interrupt = interruptSignal("an evaluation goes on with --resume");
   const mode = flags.json && flags.progress === "auto" ? "none" : flags.progress;
-  const progress = await createEvalProgress(mode, flags.quiet, printable(basename(resolve(path))));
+  const progress = await createEvalProgress(mode, flags.quiet, printable(basename(resolve(name))));
   try {
     const model = await loadModel(
       files,
@@ -156,12 +158,9 @@ async function makeTask(
     const ctx = kept.reduce((longest, { ids }) => Math.max(longest, ids.length), 0);
     return { task: { method: "token-ids", ctx, windows: kept, textSha256: sha256(bytes) }, warnings: [] };
   }
-  if (flags.text === undefined) {
-    throw new UsageError("eval needs --text FILE", { hint: "or --token-ids FILE with ids of your own" });
-  }
-  const bytes = Buffer.concat(await Promise.all(flags.text.map((file) => readWholeFile(file, largestText))));
+  const { bytes, text } = await readText(flags);
   const tokenizer = await loadTokenizer(root);
-  const ids = tokenizer.encode(decodeText(bytes, flags.text));
+  const ids = tokenizer.encode(text);
   refuseForeignIds(ids, spec.vocabSize);
   const { method, ctx, stride, limit } = flags;
   const layout = layoutWindows(ids, method, {
@@ -174,6 +173,21 @@ async function makeTask(
   });
   const { windows, warnings } = layout;
   return { task: { method, ctx: layout.ctx, windows, textSha256: sha256(bytes) }, warnings };
+}
+
+/** The text to score, and the bytes that its sha256 is of. */
+async function readText(flags: EvalFlags): Promise<{ readonly bytes: Uint8Array; readonly text: string }> {
+  if (flags.dataset !== undefined) {
+    const text = await readDataset(flags.dataset, flags.method, flags);
+    return { bytes: Buffer.from(text), text };
+  }
+  if (flags.text === undefined) {
+    throw new UsageError("eval needs --text FILE", {
+      hint: "or --dataset wikitext2, or --token-ids FILE with ids of your own",
+    });
+  }
+  const bytes = Buffer.concat(await Promise.all(flags.text.map((file) => readWholeFile(file, largestText))));
+  return { bytes, text: decodeText(bytes, flags.text) };
 }
 
 /** @throws FormatError for bytes that are not UTF-8 */

@@ -3,6 +3,8 @@ import { Option } from "commander";
 import type { ActivationFormat, Precision } from "../device/device.ts";
 import type { Method } from "../eval/windows.ts";
 import type { RopeFrequencies } from "../model/rope.ts";
+import type { HubFlags } from "./hub-options.ts";
+import { addHubOptions } from "./hub-options.ts";
 import type { CommonOptions } from "./options.ts";
 import {
   addCommonOptions,
@@ -14,24 +16,26 @@ import {
 } from "./options.ts";
 import type { Finished } from "./run.ts";
 
-export type EvalFlags = CommonOptions & {
-  readonly text?: readonly string[];
-  readonly tokenIds?: string;
-  readonly precision?: readonly Precision[];
-  readonly activations: ActivationFormat;
-  readonly ropeFrequencies: RopeFrequencies;
-  readonly method: Method;
-  readonly ctx?: number;
-  readonly stride?: number;
-  readonly limit?: number;
-  readonly device: string;
-  readonly threads: number;
-  readonly maxMemory?: number;
-  readonly perToken: boolean;
-  readonly resume: boolean;
-  readonly failIf: readonly string[];
-  readonly output?: string;
-};
+export type EvalFlags = CommonOptions &
+  HubFlags & {
+    readonly text?: readonly string[];
+    readonly dataset?: string;
+    readonly tokenIds?: string;
+    readonly precision?: readonly Precision[];
+    readonly activations: ActivationFormat;
+    readonly ropeFrequencies: RopeFrequencies;
+    readonly method: Method;
+    readonly ctx?: number;
+    readonly stride?: number;
+    readonly limit?: number;
+    readonly device: string;
+    readonly threads: number;
+    readonly maxMemory?: number;
+    readonly perToken: boolean;
+    readonly resume: boolean;
+    readonly failIf: readonly string[];
+    readonly output?: string;
+  };
 
 export function addEval(
   program: Command,
@@ -40,8 +44,17 @@ export function addEval(
   const command = program
     .command("eval")
     .description("perplexity of a model in every precision, and how far each is from fp16")
-    .argument("<model>", "directory, .safetensors file or *.index.json; source or converted")
+    .argument(
+      "<model>",
+      "directory, .safetensors file, *.index.json, org/name[@rev] or hf://...; source or converted",
+    )
     .option("--text <file...>", "UTF-8 text; several files are read as one")
+    .addOption(
+      new Option("--dataset <name>", "wikitext2: the test text, fetched from the Hub once").conflicts([
+        "text",
+        "tokenIds",
+      ]),
+    )
     .addOption(
       new Option(
         "--token-ids <file>",
@@ -83,6 +96,7 @@ export function addEval(
       repeatable("--fail-if <gate>", "exit 1 if it holds, e.g. 'nested-fp8.ppl_ratio>1.01' (repeatable)"),
     )
     .option("-o, --output <file>", "also write the result to a file (.json, .csv, .md, .txt)");
+  addHubOptions(command);
   addCommonOptions(command);
   command.addHelpText("after", examples).action(async (model: string, flags: EvalFlags) => {
     const { evalCommand } = await import("./eval-command.ts");

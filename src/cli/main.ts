@@ -1,3 +1,4 @@
+import { Console } from "node:console";
 import { Command, CommanderError } from "commander";
 import { NestedFpError } from "../errors.ts";
 import { printable } from "../report/format.ts";
@@ -38,6 +39,9 @@ for (const add of [
 ])
   add(program, finish);
 for (const command of [program, ...program.commands]) command.exitOverride();
+
+// Libraries print with console.debug where they should not; standard output is for results alone.
+globalThis.console = new Console(process.stderr);
 
 process.stdout.on("error", (error) => {
   // A reader that has seen enough, as `head`, is no failure; a full disk is.

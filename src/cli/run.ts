@@ -3,6 +3,7 @@ import { createCodec } from "../codec/create-codec.ts";
 import type { RunSettings } from "../convert/analyse.ts";
 import { budgetMemory } from "../convert/memory-budget.ts";
 import { createProgress } from "../ui/progress.ts";
+import { withoutTokens } from "./hub-options.ts";
 import { interruptSignal } from "./interrupt.ts";
 import type { CommonOptions, WorkOptions } from "./options.ts";
 import { readTool } from "./tool.ts";
@@ -66,5 +67,11 @@ export function makeDocument(name: string, result: unknown, used: object): Docum
     cores: availableParallelism(),
     ...used,
   };
-  return { schema: `nestedfp.${name}/1`, tool: readTool(), argv: process.argv.slice(2), environment, result };
+  return {
+    schema: `nestedfp.${name}/1`,
+    tool: readTool(),
+    argv: withoutTokens(process.argv.slice(2)),
+    environment,
+    result,
+  };
 }

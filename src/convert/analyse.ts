@@ -71,21 +71,28 @@ export function scannedTensors(scans: readonly ShardScan[]): ReadonlyMap<string,
 }
 
 /** Sizes of the files that a plan writes, headers included. */
-export function plannedBytes(
-  shards: readonly Shard[],
-  plan: ConversionPlan,
-): { readonly upper: number; readonly lower: number } {
-  const total = { upper: 0, lower: 0 };
-  for (const [index, shard] of shards.entries()) {
+export function plannedBytes(shards: readonly Pick<Shard, "header">[], plan: ConversionPlan): PairBytes {
+  const pairs = plannedPairs(shards, plan);
+  return {
+    upper: pairs.reduce((sum, { upper }) => sum + upper, 0),
+    lower: pairs.reduce((sum, { lower }) => sum + lower, 0),
+  };
+}
+
+type PairBytes = { readonly upper: number; readonly lower: number };
+
+/** As {@link plannedBytes}, pair by pair. */
+export function plannedPairs(shards: readonly Pick<Shard, "header">[], plan: ConversionPlan): PairBytes[] {
+  return shards.map((shard, index) => {
     const layout = layoutPair(shard.header, (name) => plannedTensor(plan, name));
-    for (const role of ["upper", "lower"] as const) {
+    const bytesOf = (role: "upper" | "lower"): number => {
       // A sha256 is always as long: the placeholder has the size of the real one.
       const metadata = pairMetadata(role, index, shards.length, "0".repeat(64));
       const { bytes, tensors } = serializeHeader(layout[role], metadata);
-      total[role] += bytes.length + (tensors.at(-1)?.dataOffsets[1] ?? 0);
-    }
-  }
-  return total;
+      return bytes.length + (tensors.at(-1)?.dataOffsets[1] ?? 0);
+    };
+    return { upper: bytesOf("upper"), lower: bytesOf("lower") };
+  });
 }
 
 /** Counts and coverage (FORMAT.md §5), from decisions. */

@@ -8,7 +8,7 @@ import { step } from "./events.ts";
 import { hashFile } from "./hash-file.ts";
 import type { RunContext } from "./run-context.ts";
 import { BlockBuffers } from "./run-context.ts";
-import { listSourceRoot } from "./source-root.ts";
+import { pathAndOrigin, rootOf, type SourceLocation } from "./source.ts";
 
 /**
  * Compares a directory with a source checkpoint: the shards by the SHA-256 that the manifest has of them, the other
@@ -18,12 +18,13 @@ import { listSourceRoot } from "./source-root.ts";
  */
 export async function checkAgainst(
   { manifest }: ConvertedDirectory,
-  sourcePath: string,
+  source: SourceLocation,
   settings: RunSettings,
 ): Promise<Problem[]> {
-  const checkpoint = await openCheckpoint(sourcePath);
+  const { path, origin } = pathAndOrigin(source);
+  const checkpoint = await openCheckpoint(path);
   try {
-    const { files } = await listSourceRoot(checkpoint);
+    const { files } = await rootOf(checkpoint, origin);
     const names = [...checkpoint.shards.map((shard) => shard.name), ...files];
     if (checkpoint.index) names.push(checkpoint.index.name);
     const wanted = expectedHashes(manifest);

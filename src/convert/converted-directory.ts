@@ -13,6 +13,14 @@ export type ConvertedDirectory = { readonly path: string; readonly manifest: Man
 // 10 million tensors would fit; a manifest of a 400B model with separate experts has about 40 MB.
 export const largestManifest = 512 * 1024 * 1024;
 
+/** @throws FormatError for a manifest that is not to be read into memory */
+export function refuseLargeManifest(bytes: number): void {
+  if (bytes <= largestManifest) return;
+  throw new FormatError(`${manifestName} has ${bytes} bytes, more than the limit of ${largestManifest}`, {
+    hint: "this is not a file of the kind that its name says",
+  });
+}
+
 /** True when there is a manifest, readable or not. */
 export async function isConverted(path: string): Promise<boolean> {
   return stat(join(path, manifestName)).then(

@@ -17,7 +17,7 @@ import type { Summary } from "./manifest.ts";
 import { peakMemory } from "./memory-budget.ts";
 import type { PlanOptions, Reason } from "./plan.ts";
 import { headerRules } from "./plan.ts";
-import { openSource, refuseOverlap } from "./source.ts";
+import { openSource, refuseOverlap, type SourceLocation } from "./source.ts";
 import { warnOfUnreadable } from "./source-root.ts";
 
 /** What `--dry-run` says; nothing is written. */
@@ -31,9 +31,12 @@ export type DryRunResult = {
     readonly max_abs: number | null;
     readonly action: "nest" | "keep";
     readonly reason: Reason | null;
-    readonly row_shift_max: number;
-    readonly patches: number;
+    /** null where weights were not read. */
+    readonly row_shift_max: number | null;
+    readonly patches: number | null;
   }[];
+  /** `headers` when no weights were read: a decision to split may not stand, and patches come on top. */
+  readonly decided_by: "headers" | "scan";
   readonly split: number;
   readonly kept: number;
   readonly coverage: number;
@@ -42,8 +45,22 @@ export type DryRunResult = {
   readonly bytes: { readonly source: number; readonly upper: number; readonly lower: number };
   /** Bytes this run would hold at most. */
   readonly peak_memory: number;
+  /** Bytes that a conversion from the Hub holds on disk at most, and what for; null for a source on disk. */
+  readonly peak_disk: PeakDisk | null;
   /** Bytes free where the output would go; null where the system does not say. */
   readonly free_disk: number | null;
+};
+
+export type PeakDisk = {
+  /** All files of the output. */
+  readonly output: number;
+  /** With --stream: the largest source shard, which is dropped once it is split. */
+  readonly source: number;
+  /** With --stream: the largest pair of a shard that may have to be written a second time. */
+  readonly rewrite: number;
+  /** Without --stream: all source files, which stay in the cache. */
+  readonly cache: number;
+  readonly total: number;
 };
 
 /**
@@ -53,12 +70,12 @@ export type DryRunResult = {
  * @throws FormatError, UsageError
  */
 export async function dryRun(
-  sourcePath: string,
+  location: SourceLocation,
   output: string | undefined,
   options: PlanOptions,
   settings: RunSettings,
 ): Promise<DryRunResult> {
-  const source = await openSource(sourcePath);
+  const source = await openSource(location);
   try {
     if (output !== undefined) {
       await refuseOverlap(source.checkpoint.root, output);
@@ -97,6 +114,8 @@ export async function dryRun(
       coverage,
       restorable: plan.restorable,
       reasons,
+      decided_by: "scan",
+      peak_disk: null,
       bytes: { source: sourceSize, ...plannedBytes(checkpoint.shards, plan) },
       peak_memory: peakMemory(settings.budget),
       free_disk: (await freeBytes(output ?? ".")) ?? null,
@@ -106,7 +125,7 @@ export async function dryRun(
   }
 }
 
-async function warnOfContents(output: string, listener: Listener): Promise<void> {
+export async function warnOfContents(output: string, listener: Listener): Promise<void> {
   const [first] = await readdir(output).catch(() => []);
   if (first === undefined) return;
   const message = `${quote(output)} is not empty (it holds ${quote(first)}): a conversion needs --resume or --force`;

@@ -28,7 +28,7 @@ import {
 import { BlockBuffers } from "./run-context.ts";
 import type { PairRecord } from "./run-record.ts";
 import type { ShardScan } from "./scan.ts";
-import type { Source } from "./source.ts";
+import type { SourceView } from "./source.ts";
 import { sumsName, sumsText } from "./sums.ts";
 import { indexText, weightIndexName } from "./weight-index.ts";
 
@@ -39,7 +39,7 @@ const rewrittenByHubs = new Set(["README.md", ".gitattributes"]);
 
 /** Everything the conversion decided and wrote so far. */
 export type Converted = {
-  readonly source: Source;
+  readonly source: SourceView;
   readonly plan: ConversionPlan;
   readonly scans: readonly ShardScan[];
   /** In the order of the source shards. */
@@ -170,7 +170,7 @@ function* inChunks(parts: Iterable<string>): Generator<Uint8Array> {
   yield Buffer.from(chunk);
 }
 
-async function attributes(source: Source): Promise<Uint8Array> {
+async function attributes(source: SourceView): Promise<Uint8Array> {
   const existing = source.root.files.includes(".gitattributes")
     ? await readWholeFile(join(source.checkpoint.root, ".gitattributes"), 1024 * 1024)
     : new Uint8Array(0);
@@ -210,8 +210,8 @@ function describe(converted: Converted, files: readonly ManifestFile[]): Manifes
     encoding,
     restorable: plan.restorable,
     source: {
-      repo: null,
-      revision: null,
+      repo: source.origin?.repo ?? null,
+      revision: source.origin?.revision ?? null,
       dtype: mainDtype(source),
       index: index?.name ?? null,
       files: shards.map((shard, i) => describeShard(shard.name, scans[i], i, shards.length)),
@@ -260,7 +260,7 @@ function checksumsOf(pair: PairRecord | undefined, name: string): Partial<PlaneC
 }
 
 /** The 16-bit type that most bytes of the source have. */
-function mainDtype(source: Source): string | null {
+function mainDtype(source: SourceView): string | null {
   const bytes = new Map<string, number>();
   for (const { dtype, dataOffsets } of source.tensors) {
     bytes.set(dtype, (bytes.get(dtype) ?? 0) + dataOffsets[1] - dataOffsets[0]);

@@ -9,6 +9,7 @@ import { isUnfinished } from "./output-directory.ts";
 import type { HeaderRules, PlanOptions, TensorScan } from "./plan.ts";
 import { planConversion } from "./plan.ts";
 import { refuseDifference } from "./run-record.ts";
+import type { Origin, SourceLocation } from "./source.ts";
 import { verifyDirectory } from "./verify.ts";
 
 /**
@@ -19,7 +20,7 @@ import { verifyDirectory } from "./verify.ts";
  */
 export async function finishedEarlier(
   output: string,
-  sourcePath: string,
+  source: SourceLocation | { readonly origin: Origin },
   rules: HeaderRules,
   options: PlanOptions,
   tool: { readonly version: string },
@@ -35,7 +36,7 @@ export async function finishedEarlier(
   }
   const { manifest } = await openConverted(output);
   refuseDifference(output, "nestedfp", manifest.tool.version, tool.version);
-  await refuseOtherSource(output, manifest, sourcePath, settings);
+  await refuseOtherSource(output, manifest, source, settings);
   refuseOtherDecisions(output, manifest, rules, options);
   const { problems } = await verifyDirectory(output, { level: "quick" }, settings);
   const first = problems[0];
@@ -49,10 +50,16 @@ export async function finishedEarlier(
 async function refuseOtherSource(
   output: string,
   manifest: Manifest,
-  sourcePath: string,
+  source: SourceLocation | { readonly origin: Origin },
   settings: RunSettings,
 ): Promise<void> {
-  const [first] = await checkAgainst({ path: output, manifest }, sourcePath, settings);
+  if (typeof source === "object" && !("path" in source)) {
+    // A commit says it all.
+    const { repo, revision } = source.origin;
+    refuseDifference(output, "the repository", manifest.source.repo, repo);
+    return refuseDifference(output, "the source revision", manifest.source.revision, revision);
+  }
+  const [first] = await checkAgainst({ path: output, manifest }, source, settings);
   if (first === undefined) return;
   throw new UsageError(
     `${quote(output)} was made from another source: ${quote(first.file)} ${first.message}`,

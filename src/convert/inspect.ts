@@ -30,7 +30,8 @@ export type InspectedTensor = {
   readonly max_abs: number | null;
   readonly action: "nest" | "keep";
   readonly reason?: Reason;
-  readonly row_shift_max: number;
+  /** null when it is not measured. */
+  readonly row_shift_max: number | null;
   /** Of the FP8 view, in decibels; null for a kept tensor and where the view is exact. */
   readonly sqnr_db: number | null;
 };
@@ -38,6 +39,8 @@ export type InspectedTensor = {
 export type InspectResult = {
   readonly source: string;
   readonly converted: boolean;
+  /** True when no weights were read: what depends on them is null, and a decision to split may not stand. */
+  readonly headers_only: boolean;
   readonly tensors: readonly InspectedTensor[];
   readonly split: number;
   readonly kept: number;
@@ -95,6 +98,7 @@ async function inspectSource(
   return {
     source: path,
     converted: false,
+    headers_only: false,
     tensors: tensors.map(({ name, dtype, shape }) => {
       const { action, reason } = plannedTensor(plan, name);
       const scan = scanned.get(name)?.floats;
@@ -180,6 +184,7 @@ async function inspectConverted(
   return {
     source: path,
     converted: true,
+    headers_only: false,
     tensors: manifest.tensors.map((tensor) => ({
       name: tensor.name,
       dtype: tensor.dtype,

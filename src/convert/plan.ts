@@ -136,6 +136,18 @@ export function planConversion(
   return { tensors: planned, restorable };
 }
 
+const harmless: TensorScan = { maxAbs: 0, maxShift: 0, inexact: 0, underflow: 0 };
+
+/** As {@link planConversion} if no value of any tensor that is not scanned stands against a split. */
+export function planByHeaders(
+  tensors: readonly NamedTensor[],
+  rules: HeaderRules,
+  options: PlanOptions,
+  scanOf: (name: string) => TensorScan | undefined = () => undefined,
+): ConversionPlan {
+  return planConversion(tensors, (name) => scanOf(name) ?? harmless, rules, options);
+}
+
 function dataReason(
   tensor: NamedTensor,
   scan: TensorScan | undefined,

@@ -98,20 +98,33 @@ async function restoreShards(
     const buffers = new BlockBuffers(budget.blockBytes);
     return (shard, _, stop) =>
       step(listener, "rebuild", shard.path, shard.size, (onBytes) =>
-        restoreShard(path, shard, directory, { codec, buffers, signal: stop, onBytes }),
+        restoreShard(
+          path,
+          shard,
+          directory.temporaryPath(shard.path),
+          { codec, buffers, signal: stop, onBytes },
+          (file) => directory.place(shard.path, (final) => file.commit(final)),
+        ),
       );
   });
 }
 
-async function restoreShard(
+/**
+ * Rebuilds one source shard from its pair.
+ *
+ * @param commit gives the finished file its name
+ * @throws CheckError when it has not the sha256 of the source
+ */
+export async function restoreShard(
   root: string,
-  shard: SourceFile,
-  directory: OutputDirectory,
+  shard: Omit<SourceFile, "header_sha256">,
+  temporaryPath: string,
   context: RunContext,
+  commit: (file: AtomicFile) => Promise<void>,
 ): Promise<void> {
   const pair = await openPair(join(root, shard.upper), join(root, shard.lower), shard.size);
   try {
-    const file = await AtomicFile.create(directory.temporaryPath(shard.path));
+    const file = await AtomicFile.create(temporaryPath);
     try {
       const sha256 = context.codec.sha256();
       let position = pair.sourceHeader.length;
@@ -122,7 +135,7 @@ async function restoreShard(
         context.onBytes(bytes.length);
       }
       refuseWrongHash(shard.path, shard.sha256, await sha256.digest());
-      await directory.place(shard.path, (final) => file.commit(final));
+      await commit(file);
     } catch (error) {
       await file.abort();
       throw error;

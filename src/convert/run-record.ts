@@ -4,6 +4,7 @@ import { UsageError } from "../errors.ts";
 import { quote } from "../safetensors/quote.ts";
 import type { Shard } from "../safetensors/reader.ts";
 import type { WrittenFile } from "../safetensors/writer.ts";
+import { plannedTensor } from "./layout.ts";
 import type { PlaneChecksums } from "./manifest.ts";
 import type { OutputDirectory } from "./output-directory.ts";
 import type { ConversionPlan, PlanOptions } from "./plan.ts";
@@ -12,7 +13,7 @@ import type { ScannedTensor, ShardScan } from "./scan.ts";
 /** What a finished pair was made from and is; kept so that a resumed run need not make it again. */
 export type PairRecord = {
   readonly sourceSha256: string;
-  /** Of the decisions for all tensors: a pair is of use only under the same ones. */
+  /** Of the decisions for the tensors of its shard: a pair is of use only under the same ones. */
   readonly planSha256: string;
   readonly upper: WrittenFile;
   readonly lower: WrittenFile;
@@ -25,6 +26,8 @@ type Identity = {
   readonly tool: string;
   readonly options: PlanOptions;
   readonly source: readonly SourceIdentity[];
+  /** The commit of a repository, else null. */
+  readonly revision: string | null;
 };
 type SourceIdentity = { readonly file: string; readonly size: number };
 
@@ -46,11 +49,17 @@ export class RunRecord {
   }
 
   /** @throws UsageError when an earlier run here had another source, other options or another version. */
-  async begin(tool: string, options: PlanOptions, shards: readonly Shard[]): Promise<void> {
+  async begin(
+    tool: string,
+    options: PlanOptions,
+    shards: readonly Pick<Shard, "name" | "size">[],
+    revision: string | undefined,
+  ): Promise<void> {
     const identity: Identity = {
       tool,
       options,
       source: shards.map((shard) => ({ file: shard.name, size: shard.size })),
+      revision: revision ?? null,
     };
     const earlier = (await this.#read("run.json")) as Identity | undefined;
     if (earlier === undefined) {
@@ -68,21 +77,35 @@ export class RunRecord {
   }
 
   async scanOf(shard: Shard, index: number): Promise<ShardScan | undefined> {
-    const record = (await this.#read(`scan-${index}.json`)) as StoredScan | undefined;
-    if (record === undefined || record.modified !== (await modifiedTime(shard))) return undefined;
-    return { ...record.scan, tensors: record.scan.tensors.map(restoreTensor) };
+    return this.scanOfVersion(await modifiedTime(shard), index);
   }
 
   async keepScan(shard: Shard, index: number, scan: ShardScan): Promise<void> {
+    await this.keepScanOfVersion(await modifiedTime(shard), index, scan);
+  }
+
+  /** @param version what tells the content from any other of this shard, where it has no file of its own */
+  async scanOfVersion(version: string, index: number): Promise<ShardScan | undefined> {
+    const record = (await this.#read(`scan-${index}.json`)) as StoredScan | undefined;
+    if (record === undefined || record.modified !== version) return undefined;
+    return { ...record.scan, tensors: record.scan.tensors.map(restoreTensor) };
+  }
+
+  async keepScanOfVersion(version: string, index: number, scan: ShardScan): Promise<void> {
     const stored: StoredScan = {
-      modified: await modifiedTime(shard),
+      modified: version,
       scan: { ...scan, tensors: scan.tensors.map(storeTensor) },
     };
     await this.#directory.writeRecord(`scan-${index}.json`, stored);
   }
 
   async pairOf(index: number): Promise<PairRecord | undefined> {
-    return (await this.#read(`pair-${index}.json`)) as PairRecord | undefined;
+    return ((await this.#read(`pair-${index}.json`)) as PairRecord | null | undefined) ?? undefined;
+  }
+
+  /** Before a pair is replaced: half of it may be the new one when the run is killed. */
+  async forgetPair(index: number): Promise<void> {
+    await this.#directory.writeRecord(`pair-${index}.json`, null);
   }
 
   async keepPair(index: number, record: PairRecord): Promise<void> {
@@ -104,6 +127,7 @@ function refuseOther(path: string, earlier: Identity, now: Identity): void {
     refuseDifference(path, `option ${key}`, earlier.options?.[key], now.options[key]);
   }
   refuseDifference(path, "the source files", earlier.source, now.source);
+  refuseDifference(path, "the source revision", earlier.revision, now.revision);
 }
 
 /** @throws UsageError when what a directory was begun with is not what this run has. */
@@ -118,10 +142,13 @@ export function refuseDifference(path: string, what: string, earlier: unknown, n
   );
 }
 
-/** A digest of every decision of a plan. */
-export function planSha256(plan: ConversionPlan): string {
+/** A digest of every decision of a plan on the tensors of one shard. */
+export function planSha256(plan: ConversionPlan, { header }: Pick<Shard, "header">): string {
   const text = JSON.stringify(
-    [...plan.tensors.values()].map(({ name, action, patches }) => [name, action, patches]),
+    header.tensors.map(({ name }) => {
+      const { action, patches } = plannedTensor(plan, name);
+      return [name, action, patches];
+    }),
   );
   return createHash("sha256").update(text).digest("hex");
 }

@@ -7,14 +7,50 @@ import type { TensorInfo } from "../safetensors/header.ts";
 import type { JsonValue } from "../safetensors/json.ts";
 import { parseJson } from "../safetensors/json.ts";
 import { quote } from "../safetensors/quote.ts";
+import type { Shard } from "../safetensors/reader.ts";
 import { readWholeFile } from "../safetensors/reader.ts";
 import { refuseQuantised } from "./already-quantised.ts";
 import type { SourceRoot } from "./source-root.ts";
-import { listSourceRoot } from "./source-root.ts";
+import { chooseSourceRoot, listSourceRoot } from "./source-root.ts";
+
+/** A shard as far as its header goes. */
+export type ShardView = Pick<Shard, "name" | "size" | "header">;
+
+/** A checkpoint as far as its headers go: its weights may be elsewhere. */
+export type CheckpointView = {
+  readonly root: string;
+  readonly index: { readonly name: string } | undefined;
+  readonly shards: readonly ShardView[];
+};
+
+/** The repository that a source came from. */
+export type Origin = {
+  readonly repo: string;
+  /** A commit. */
+  readonly revision: string;
+  /** All its files, with the SHA-256 where it is known; undefined offline, where nobody can say. */
+  readonly files:
+    | readonly { readonly path: string; readonly size: number; readonly sha256: string | undefined }[]
+    | undefined;
+};
+
+/** A checkpoint on disk: its path, and the repository if it came from one. */
+export type SourceLocation = string | { readonly path: string; readonly origin: Origin };
+
+export function pathAndOrigin(location: SourceLocation): {
+  readonly path: string;
+  readonly origin: Origin | undefined;
+} {
+  return typeof location === "string" ? { path: location, origin: undefined } : location;
+}
 
 /** A checkpoint that can be converted: validated headers, its config.json, and the files beside it. */
-export type Source = {
-  readonly checkpoint: Checkpoint;
+export type Source = SourceView & { readonly checkpoint: Checkpoint };
+
+/** As {@link Source}, of which the weights may be elsewhere. */
+export type SourceView = {
+  readonly checkpoint: CheckpointView;
+  readonly origin: Origin | undefined;
   readonly root: SourceRoot;
   /** The bytes of config.json. */
   readonly config: Uint8Array;
@@ -31,33 +67,55 @@ const ownNames = new Set(["nestedfp", ".nestedfp"]);
  *
  * @throws FormatError
  */
-export async function openSource(path: string): Promise<Source> {
+export async function openSource(location: SourceLocation): Promise<Source> {
+  const { path, origin } = pathAndOrigin(location);
   const checkpoint = await openCheckpoint(path);
   try {
-    const root = await listSourceRoot(checkpoint);
-    const tensors = checkpoint.shards.flatMap((shard) => shard.header.tensors);
-    if (tensors.length === 0) {
-      throw new FormatError(`${quote(path)} holds no tensors`, {
-        hint: "name the file or directory that holds the weights",
-      });
-    }
-    const config = await readConfig(checkpoint.root, path);
-    const names = [...root.files, ...root.omitted.map((omitted) => omitted.path)];
-    refuseQuantised(quote(path), config.members, names, tensors);
-    const own = root.files.find((name) => ownNames.has(name));
-    if (own !== undefined) {
-      throw new FormatError(
-        `${quote(path)} has a file ${quote(own)}, a name that the output needs for itself`,
-        {
-          hint: "move it out of the source directory",
-        },
-      );
-    }
-    return { checkpoint, root, config: config.bytes, tensors };
+    const label = origin === undefined ? path : `${origin.repo}@${origin.revision}`;
+    return { ...(await viewSource(checkpoint, label, origin)), checkpoint };
   } catch (error) {
     await checkpoint.close();
     throw error;
   }
+}
+
+/** The files beside the shards. */
+export async function rootOf(checkpoint: CheckpointView, origin: Origin | undefined): Promise<SourceRoot> {
+  const paths = origin?.files?.map((file) => file.path);
+  return paths === undefined ? listSourceRoot(checkpoint) : chooseSourceRoot(checkpoint, paths);
+}
+
+/**
+ * Completes headers to a source; config.json must lie in the root of the checkpoint.
+ *
+ * @param label the source in errors
+ * @throws FormatError
+ */
+export async function viewSource(
+  checkpoint: CheckpointView,
+  label: string,
+  origin: Origin | undefined,
+): Promise<SourceView> {
+  const root = await rootOf(checkpoint, origin);
+  const tensors = checkpoint.shards.flatMap((shard) => shard.header.tensors);
+  if (tensors.length === 0) {
+    throw new FormatError(`${quote(label)} holds no tensors`, {
+      hint: "name the file or directory that holds the weights",
+    });
+  }
+  const config = await readConfig(checkpoint.root, label);
+  const names = [...root.files, ...root.omitted.map((omitted) => omitted.path)];
+  refuseQuantised(quote(label), config.members, names, tensors);
+  const own = root.files.find((name) => ownNames.has(name));
+  if (own !== undefined) {
+    throw new FormatError(
+      `${quote(label)} has a file ${quote(own)}, a name that the output needs for itself`,
+      {
+        hint: "move it out of the source directory",
+      },
+    );
+  }
+  return { checkpoint, origin, root, config: config.bytes, tensors };
 }
 
 async function readConfig(

@@ -15,6 +15,7 @@ import type { Manifest, SourceFile } from "./manifest.ts";
 import { manifestName, parseManifest, UnknownVersionError } from "./manifest.ts";
 import { openPair } from "./pair.ts";
 import { BlockBuffers } from "./run-context.ts";
+import type { SourceLocation } from "./source.ts";
 
 /** `quick`: presence, sizes, headers, index, configuration. `default`: also sha256. `deep`: also every word. */
 export type VerifyLevel = "quick" | "default" | "deep";
@@ -24,7 +25,7 @@ export type VerifyOptions = {
   /** Lower files may be absent. */
   readonly fp8Only?: boolean;
   /** A source checkpoint to compare with. */
-  readonly against?: string | undefined;
+  readonly against?: SourceLocation | undefined;
 };
 
 export type VerifyResult = {

@@ -65,9 +65,13 @@ const plannedColumns: readonly Column<DryRunResult["tensors"][number]>[] = [
   {
     title: "shift",
     align: "right",
-    value: (row) => (row.action === "nest" ? String(row.row_shift_max) : ""),
+    value: (row) => (row.action === "nest" ? String(row.row_shift_max ?? "") : ""),
   },
-  { title: "patches", align: "right", value: (row) => (row.action === "nest" ? String(row.patches) : "") },
+  {
+    title: "patches",
+    align: "right",
+    value: (row) => (row.action === "nest" ? String(row.patches ?? "") : ""),
+  },
 ];
 
 export function dryRunReport(result: DryRunResult): string {
@@ -81,8 +85,20 @@ export function dryRunReport(result: DryRunResult): string {
     `restore   ${result.restorable ? "would give the source back byte for byte" : "would not be possible"}`,
     `memory    at most about ${formatBytes(result.peak_memory)}`,
     `disk      ${formatBytes(upper + lower)} needed, ${free} free`,
+    ...peakDisk(result),
+    ...(result.decided_by === "headers" ? ["weights   not read: values may keep more tensors whole"] : []),
     "nothing was written",
   ].join("\n");
+}
+
+function peakDisk({ peak_disk }: DryRunResult): string[] {
+  if (peak_disk === null) return [];
+  const { output, source, rewrite, cache, total } = peak_disk;
+  const parts = [`output ${formatBytes(output)}`];
+  if (source > 0) parts.push(`one source shard ${formatBytes(source)}`);
+  if (rewrite > 0) parts.push(`one output shard ${formatBytes(rewrite)}`);
+  if (cache > 0) parts.push(`the source in the cache ${formatBytes(cache)}`);
+  return [`peak      ${formatBytes(total)}: ${parts.join(", ")}`];
 }
 
 export const inspectColumns: readonly Column<InspectedTensor>[] = [
@@ -95,7 +111,7 @@ export const inspectColumns: readonly Column<InspectedTensor>[] = [
   {
     title: "shift",
     align: "right",
-    value: (row) => (row.action === "nest" ? String(row.row_shift_max) : ""),
+    value: (row) => (row.action === "nest" ? String(row.row_shift_max ?? "") : ""),
   },
   { title: "SQNR dB", align: "right", value: sqnr },
 ];
@@ -109,11 +125,18 @@ function sqnr(row: InspectedTensor): string {
   return row.sqnr_db === null ? "exact" : row.sqnr_db.toFixed(2);
 }
 
+const headerColumns = inspectColumns.filter(({ title }) => title !== "SQNR dB");
+
 export function inspectReport(result: InspectResult): string {
+  const { converted, headers_only } = result;
+  const kind = converted ? "a nestedfp directory" : "a source checkpoint, as convert would decide";
+  const basis = headers_only
+    ? `, by its ${converted ? "manifest" : "headers, before it has seen the weights"}`
+    : "";
   return [
-    textTable(inspectColumns, result.tensors),
+    textTable(headers_only ? headerColumns : inspectColumns, result.tensors),
     "",
-    `${printable(result.source)}: ${result.converted ? "a nestedfp directory" : "a source checkpoint, as convert would decide"}`,
+    `${printable(result.source)}: ${kind}${basis}`,
     ...decisions(result),
     `bytes     ${formatBytes(result.bytes.split)} split, ${formatBytes(result.bytes.kept)} kept`,
   ].join("\n");

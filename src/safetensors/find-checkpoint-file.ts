@@ -15,6 +15,14 @@ export async function findCheckpointFile(directory: string): Promise<string> {
   const names = await readdir(directory).catch((error: unknown) => {
     throw inputError(error, directory);
   });
+  return chooseCheckpointFile(names, directory);
+}
+
+/**
+ * As {@link findCheckpointFile}, among names that are known already.
+ * @param directory what holds them, for errors
+ */
+export function chooseCheckpointFile(names: readonly string[], directory: string): string {
   // Names with a dot first are not the model's: macOS leaves `._model.safetensors` on foreign disks.
   const visible = names.filter((name) => !name.startsWith(".")).sort(compareUtf8);
   const indexes = visible.filter((name) => name.endsWith(".safetensors.index.json"));

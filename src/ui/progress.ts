@@ -28,6 +28,7 @@ export function redraws(): boolean {
 }
 
 const verbs: Readonly<Record<Phase, string>> = {
+  fetch: "fetching",
   scan: "scanning",
   split: "splitting",
   verify: "verifying",
@@ -133,7 +134,11 @@ function plainLines(warn: (message: string) => void, quietSeconds: number): Prog
   let quarter = 0;
   const handle = (event: RunEvent): void => {
     if (event.type === "warning") warn(event.message);
-    if (event.type === "total") total = event.bytes;
+    if (event.type === "total") {
+      total = event.bytes;
+      done = 0;
+      quarter = 0;
+    }
     if (event.type !== "bytes") return;
     done += event.bytes;
     const reached = total === 0 ? 0 : Math.min(4, Math.floor((4 * done) / total));

@@ -86,11 +86,31 @@ const tensors: DryRunResult["tensors"] = [
 
 test("a dry run says that it wrote nothing", () => {
   const { verify: _, seconds: __, ...planned } = converted;
-  const report = dryRunReport({ ...planned, tensors, peak_memory: 2 ** 28, free_disk: null });
+  const scanned = { decided_by: "scan", peak_disk: null } as const;
+  const report = dryRunReport({ ...planned, ...scanned, tensors, peak_memory: 2 ** 28, free_disk: null });
   assert.match(report, /^tensor +dtype +shape +max \|w\| +action +reason +shift +patches\n/);
   assert.match(report, /^a\.o_proj\.weight +BF16 +16 x 32 +2\.500 +nest +1 +3$/m);
   assert.match(report, /^evil\\u001b\[2J +I64 +keep +not_linear$/m);
   assert.match(report, /2\.50 KiB needed, unknown free\nnothing was written$/);
+});
+
+test("a dry run by headers says what it does not know, and the parts of the peak", () => {
+  const { verify: _, seconds: __, ...planned } = converted;
+  const unknown = { max_abs: null, row_shift_max: null, patches: null };
+  const report = dryRunReport({
+    ...planned,
+    decided_by: "headers",
+    tensors: tensors.map((tensor) => ({ ...tensor, ...unknown })),
+    peak_memory: 2 ** 28,
+    peak_disk: { output: 4096, source: 2048, rewrite: 1024, cache: 0, total: 7168 },
+    free_disk: 2 ** 20,
+  });
+  assert.match(report, /^a\.o_proj\.weight +BF16 +16 x 32 +nest$/m);
+  assert.match(
+    report,
+    /^peak {6}7\.00 KiB: output 4\.00 KiB, one source shard 2\.00 KiB, one output shard 1\.00 KiB$/m,
+  );
+  assert.match(report, /^weights {3}not read: values may keep more tensors whole$/m);
 });
 
 test("inspect: the SQNR of what is split, and exact where there is no noise", () => {
@@ -109,6 +129,7 @@ test("inspect: the SQNR of what is split, and exact where there is no noise", ()
     ...rest,
     source,
     converted: false,
+    headers_only: false,
     tensors: exact ? [...inspected, exact] : [],
     bytes: { split: 512, kept: 2048 },
   });

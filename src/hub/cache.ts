@@ -1,0 +1,169 @@
+import {
+  constants,
+  copyFile,
+  lstat,
+  mkdir,
+  open,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  stat,
+  symlink,
+} from "node:fs/promises";
+import { dirname, join, relative } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import { MachineError, NetworkError } from "../errors.ts";
+import { tryLock } from "../native/addon.ts";
+import { quote } from "../safetensors/quote.ts";
+import { outputError, systemCode } from "../safetensors/system-error.ts";
+import { AtomicFile } from "../safetensors/writer.ts";
+import type { RepoReference } from "./repo-id.ts";
+import { isCommit } from "./repo-id.ts";
+import type { RepoFile, Repository } from "./repository.ts";
+
+/**
+ * The folder of one repository in the cache of the Python tools: contents in `blobs/` under the id that the Hub
+ * lists, `refs/` from revision to commit, and per commit a folder of `snapshots/` with relative links to blobs.
+ */
+export class CachedRepository {
+  readonly #cache: string;
+  readonly #name: string;
+  readonly #reference: RepoReference;
+
+  constructor(cache: string, reference: RepoReference) {
+    this.#cache = cache;
+    this.#reference = reference;
+    this.#name = `${reference.type}s--${reference.id.replace("/", "--")}`;
+  }
+
+  get root(): string {
+    return join(this.#cache, this.#name);
+  }
+
+  snapshot(commit: string): string {
+    return join(this.root, "snapshots", commit);
+  }
+
+  blobPath(file: RepoFile): string {
+    return join(this.root, "blobs", file.oid);
+  }
+
+  /** Makes the folders, none of them through a link. @throws MachineError */
+  async prepare(): Promise<void> {
+    for (const folder of ["blobs", "refs", "snapshots"])
+      await makeFolder(this.#cache, join(this.#name, folder));
+    await makeFolder(this.#cache, join(".locks", this.#name));
+  }
+
+  /** Whether the content is there whole. What is called so was checked when it came. */
+  async has(file: RepoFile): Promise<boolean> {
+    const status = await stat(this.blobPath(file)).catch(() => undefined);
+    return status?.isFile() === true && status.size === file.size;
+  }
+
+  /**
+   * Holds the lock of a content, the one that the Python tools take too, while `work` runs.
+   *
+   * @throws MachineError when it cannot be taken
+   */
+  async locked<T>(file: RepoFile, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    const path = join(this.#cache, ".locks", this.#name, `${file.oid}.lock`);
+    const flags = constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0);
+    const handle = await open(path, flags, 0o666).catch((error) => {
+      throw outputError(error, path);
+    });
+    try {
+      while (!tryLock(handle.fd)) {
+        signal.throwIfAborted();
+        await wait(100, undefined, { signal }).catch(() => undefined);
+      }
+      return await work();
+    } finally {
+      await handle.close();
+    }
+  }
+
+  /** Gives a complete partial file the name of its content. @throws MachineError */
+  async adopt(file: RepoFile, partialPath: string): Promise<void> {
+    const path = this.blobPath(file);
+    await rename(partialPath, path).catch((error) => {
+      throw outputError(error, path);
+    });
+  }
+
+  /** Puts a content into the snapshot of a commit. @throws MachineError */
+  async link(file: RepoFile, { commit }: Pick<Repository, "commit">): Promise<void> {
+    const path = join(this.snapshot(commit), file.path);
+    await makeFolder(this.root, join("snapshots", commit, dirname(file.path)));
+    const target = relative(dirname(path), this.blobPath(file));
+    if ((await readlink(path).catch(() => undefined)) === target) return;
+    const temporary = join(dirname(path), `.${file.oid.slice(0, 16)}.${process.pid}.tmp`);
+    try {
+      await rm(temporary, { force: true });
+      // Where links are not allowed, as on Windows, the Python tools keep a copy.
+      await symlink(target, temporary).catch(() =>
+        copyFile(this.blobPath(file), temporary, constants.COPYFILE_EXCL),
+      );
+      await rename(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true }).catch(() => undefined);
+      throw outputError(error, path);
+    }
+  }
+
+  /** Remembers which commit a revision was. @throws MachineError */
+  async keepRef(commit: string): Promise<void> {
+    const { revision } = this.#reference;
+    if (isCommit(revision)) return;
+    const path = join(this.root, "refs", revision);
+    await makeFolder(this.root, join("refs", dirname(revision)));
+    if ((await readFile(path, "utf8").catch(() => "")) === commit) return;
+    const file = await AtomicFile.create(join(this.root, "refs", `.${process.pid}.tmp`));
+    try {
+      await file.write(Buffer.from(commit), 0);
+      await file.commit(path);
+    } catch (error) {
+      await file.abort();
+      throw error;
+    }
+  }
+
+  /** The commit of the revision by what the cache remembers. @throws NetworkError when it does not */
+  async commitOffline(): Promise<string> {
+    const { id, revision } = this.#reference;
+    const ref = isCommit(revision)
+      ? revision
+      : await readFile(join(this.root, "refs", revision), "utf8").catch(() => "");
+    const commit = ref.trim();
+    const found =
+      isCommit(commit) && (await stat(this.snapshot(commit)).catch(() => undefined))?.isDirectory();
+    if (found) return commit;
+    throw new NetworkError(
+      `${quote(id)} at ${quote(revision)} is not in the cache ${quote(this.#cache)}, and this run is offline`,
+      {
+        hint: "run it once without --offline and HF_HUB_OFFLINE",
+      },
+    );
+  }
+}
+
+/** mkdir -p of a path below `base`; the part below it must not go through links. @throws MachineError */
+async function makeFolder(base: string, below: string): Promise<void> {
+  try {
+    await mkdir(base, { recursive: true });
+    let at = base;
+    for (const part of below.split(/[\\/]/)) {
+      at = join(at, part);
+      await mkdir(at).catch((error) => {
+        if (systemCode(error) !== "EEXIST") throw error;
+      });
+      if ((await lstat(at)).isDirectory()) continue;
+      throw new MachineError(`${quote(at)} is no folder, and the cache is never written through a link`, {
+        hint: "move it out of the cache",
+      });
+    }
+  } catch (error) {
+    throw error instanceof MachineError ? error : outputError(error, join(base, below));
+  }
+}

@@ -1,0 +1,149 @@
+import { setTimeout as wait } from "node:timers/promises";
+import { fetch as fetchWith } from "undici";
+import { NetworkError } from "../errors.ts";
+import { quote } from "../safetensors/quote.ts";
+import type { HubOptions } from "./hub-options.ts";
+import { ProxyDispatcher } from "./proxy.ts";
+import type { Refusal, Subject } from "./status-error.ts";
+import { statusError } from "./status-error.ts";
+
+/** What may be asked again without doing it twice. */
+const repeatable = new Set(["GET", "HEAD", "PUT"]);
+/** Answers after which the same request may succeed; of these the first two mean that nothing was done. */
+const refused = new Set([429, 503]);
+const passing = new Set([...refused, 408, 500, 502, 504]);
+/** A server that asks for a longer pause gets none: the error says so instead. */
+const longestPauseMs = 60_000;
+
+export type HubRequest = {
+  readonly subject: Subject;
+  readonly signal: AbortSignal;
+  readonly init?: RequestInit;
+};
+
+/**
+ * HTTP to the Hub: proxies, time-outs, retries with back-off, and every answer that is no success as a
+ * NetworkError. The token goes to the origin of the endpoint only, whatever addresses an answer names.
+ */
+export class HubClient {
+  readonly options: HubOptions;
+  readonly #dispatcher: ProxyDispatcher;
+  readonly #origin: string;
+
+  constructor(options: HubOptions) {
+    this.options = options;
+    this.#origin = originOf(options.endpoint);
+    const timeouts = {
+      headersTimeout: options.timeoutMs,
+      bodyTimeout: options.timeoutMs,
+      connect: { timeout: options.timeoutMs },
+    };
+    this.#dispatcher = new ProxyDispatcher(options.proxy, timeouts);
+  }
+
+  /**
+   * Sends a request, again when that may help.
+   *
+   * @returns a successful answer; its body may still fail while it is read
+   * @throws NetworkError
+   */
+  async request(url: string, { subject, signal, init = {} }: HubRequest): Promise<Response> {
+    const { tries, delayMs } = this.options.retry;
+    for (let attempt = 1; ; attempt++) {
+      signal.throwIfAborted();
+      const again = (attempt < tries && repeatable.has(init.method ?? "GET")) || false;
+      const pause = delayMs * 2 ** (attempt - 1) * (0.75 + Math.random() / 2);
+      let response: Response;
+      try {
+        response = await this.#send(url, init, signal);
+      } catch (cause) {
+        signal.throwIfAborted();
+        if (!again) throw unreachable(cause, this.options, attempt);
+        await wait(pause, undefined, { signal }).catch(() => undefined);
+        continue;
+      }
+      if (response.ok) return response;
+      const refusal = await readRefusal(response);
+      const asked = retryAfter(response);
+      const mayPass = attempt < tries && (again ? passing : refused).has(refusal.status);
+      if (!mayPass || (asked ?? 0) > longestPauseMs) throw statusError(refusal, subject, this.options);
+      await wait(asked ?? pause, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  /** As the `fetch` that @huggingface/hub takes. */
+  fetchFor(subject: Subject, signal: AbortSignal): typeof fetch {
+    return (url, init = {}) => this.request(String(url), { subject, signal, init });
+  }
+
+  /** Ends idle connections, which would keep the process alive. */
+  async close(): Promise<void> {
+    await this.#dispatcher.destroy();
+  }
+
+  async #send(url: string, init: RequestInit, signal: AbortSignal): Promise<Response> {
+    const headers = new Headers(init.headers);
+    headers.set("user-agent", this.options.userAgent);
+    headers.delete("authorization");
+    const { token } = this.options;
+    if (token !== undefined && originOf(url) === this.#origin)
+      headers.set("authorization", `Bearer ${token}`);
+    const both = init.signal ? AbortSignal.any([init.signal, signal]) : signal;
+    // undici's own fetch takes a dispatcher; its types and Node's are of the same classes under two names.
+    const request = { ...init, headers, signal: both, dispatcher: this.#dispatcher } as unknown;
+    return (await fetchWith(url, request as Parameters<typeof fetchWith>[1])) as unknown as Response;
+  }
+}
+
+function originOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).origin : "";
+}
+
+async function readRefusal(response: Response): Promise<Refusal> {
+  const header = (name: string): string => response.headers.get(name) ?? "";
+  const body = await response.text().catch(() => "");
+  return {
+    status: response.status,
+    code: header("x-error-code"),
+    message: header("x-error-message") || errorOf(body),
+  };
+}
+
+/** The `error` of a JSON answer. A web page of an error says nothing that fits into a sentence. */
+function errorOf(body: string): string {
+  try {
+    const { error } = JSON.parse(body);
+    return typeof error === "string" ? error : "";
+  } catch {
+    return "";
+  }
+}
+
+/** Milliseconds that `Retry-After` asks for; undefined where it says nothing that can be read. */
+function retryAfter(response: Response): number | undefined {
+  const text = response.headers.get("retry-after") ?? "";
+  if (/^\d+$/.test(text)) return 1000 * Number(text);
+  const date = Date.parse(text);
+  return Number.isNaN(date) ? undefined : Math.max(0, date - Date.now());
+}
+
+function unreachable(cause: unknown, { endpoint, timeoutMs }: HubOptions, attempts: number): NetworkError {
+  const reason = failureOf(cause, timeoutMs);
+  return new NetworkError(`${quote(endpoint)} cannot be reached after ${attempts} tries: ${reason}`, {
+    hint: "check the network, HF_ENDPOINT and the proxy; --offline uses what the cache holds",
+    cause,
+  });
+}
+
+/** `connection refused (ECONNREFUSED)`: fetch itself says "fetch failed" and keeps the reason as its cause. */
+export function failureOf(error: unknown, timeoutMs: number): string {
+  let innermost = error;
+  for (let at = error; at instanceof Error; at = at.cause) {
+    innermost = at;
+    if (!("code" in at) || typeof at.code !== "string") continue;
+    if (/TIMEOUT/.test(at.code)) return `no answer within ${timeoutMs / 1000} s`;
+    if (at.code === "UND_ERR_ABORTED") return "the proxy or the server broke the connection off";
+    return `${at.code}${at.message === "" ? "" : `: ${quote(at.message)}`}`;
+  }
+  return innermost instanceof Error ? quote(innermost.message) : "unknown reason";
+}

@@ -1,0 +1,72 @@
+import { CachedRepository } from "./cache.ts";
+import type { HubClient } from "./client.ts";
+import { fileNamed, type RepoFile, type Repository } from "./repository.ts";
+import { transfer } from "./transfer.ts";
+
+/** More connections than these give no more speed, and annoy servers. */
+const parallelFiles = 4;
+
+/** What a download says of itself. */
+export type DownloadListener = (event: {
+  readonly type: "begin" | "bytes" | "end";
+  readonly file: string;
+  readonly bytes: number;
+}) => void;
+
+/**
+ * Brings files of a repository into the cache, several at a time, as far as they are not there yet.
+ *
+ * @returns the folder that holds them, links to their contents
+ * @throws NetworkError, MachineError, FormatError
+ */
+export async function download(
+  client: HubClient,
+  repository: Repository,
+  paths: readonly string[],
+  signal: AbortSignal,
+  listener: DownloadListener,
+): Promise<string> {
+  const cached = new CachedRepository(client.options.cache, repository.reference);
+  await cached.prepare();
+  const queue = paths.map((path) => fileNamed(repository, path)).values();
+  const stop = new AbortController();
+  const either = AbortSignal.any([signal, stop.signal]);
+  let failure: { readonly error: unknown } | undefined;
+  const work = async (): Promise<void> => {
+    try {
+      for (const file of queue) await bring(client, repository, cached, file, either, listener);
+    } catch (error) {
+      failure ??= { error };
+      stop.abort(error);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(parallelFiles, paths.length) }, work));
+  if (failure) throw failure.error;
+  await cached.keepRef(repository.commit);
+  return cached.snapshot(repository.commit);
+}
+
+async function bring(
+  client: HubClient,
+  repository: Repository,
+  cached: CachedRepository,
+  file: RepoFile,
+  signal: AbortSignal,
+  listener: DownloadListener,
+): Promise<void> {
+  signal.throwIfAborted();
+  if (!(await cached.has(file))) {
+    await cached.locked(file, signal, async () => {
+      // Another process may have brought it while this one waited.
+      if (await cached.has(file)) return;
+      listener({ type: "begin", file: file.path, bytes: file.size });
+      const partial = `${cached.blobPath(file)}.incomplete`;
+      await transfer(client, repository, file, partial, signal, (bytes) =>
+        listener({ type: "bytes", file: file.path, bytes }),
+      );
+      await cached.adopt(file, partial);
+      listener({ type: "end", file: file.path, bytes: file.size });
+    });
+  }
+  await cached.link(file, repository);
+}

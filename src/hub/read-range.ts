@@ -1,0 +1,70 @@
+import { NestedFpError, NetworkError } from "../errors.ts";
+import { quote } from "../safetensors/quote.ts";
+import type { HubClient } from "./client.ts";
+import { failureOf } from "./client.ts";
+import type { RepoFile, Repository } from "./repository.ts";
+import { resolveUrl } from "./repository.ts";
+
+/**
+ * Reads `length` bytes of a file from `start`, and no more of it.
+ *
+ * @throws NetworkError, also for a server that does not serve ranges, unless what is asked for is the whole file
+ */
+export async function readRange(
+  client: HubClient,
+  repository: Repository,
+  file: RepoFile,
+  start: number,
+  length: number,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  const { reference, commit } = repository;
+  const {
+    retry: { tries },
+    timeoutMs,
+  } = client.options;
+  const subject = { id: reference.id, revision: commit, path: file.path };
+  const fail = (problem: string): NetworkError =>
+    new NetworkError(`${quote(reference.id)}: file ${quote(file.path)}: ${problem}`, {
+      hint: "a proxy may be at fault; without --stream and with `convert`, whole files are fetched",
+    });
+  if (length === 0) return new Uint8Array(0);
+  const headers = { range: `bytes=${start}-${start + length - 1}`, "accept-encoding": "identity" };
+  for (let attempt = 1; ; attempt++) {
+    const stop = new AbortController();
+    const both = AbortSignal.any([signal, stop.signal]);
+    try {
+      const url = resolveUrl(client, repository, file.path);
+      const response = await client.request(url, { subject, signal: both, init: { headers } });
+      const range = response.headers.get("content-range") ?? "";
+      const whole = start === 0 && length === file.size && response.status === 200;
+      if (!whole && response.status !== 206) throw fail("the server does not serve parts of it");
+      if (!whole && range !== `bytes ${start}-${start + length - 1}/${file.size}`) {
+        throw fail(
+          `the server sends ${quote(range)} for bytes ${start} to ${start + length - 1} of ${file.size}`,
+        );
+      }
+      const bytes = await take(response, length);
+      if (bytes !== undefined) return bytes;
+      if (attempt >= tries) throw fail(`not ${length} bytes at ${start} came, ${tries} times`);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof NestedFpError) throw error;
+      if (attempt >= tries) throw fail(failureOf(error, timeoutMs));
+    } finally {
+      stop.abort();
+    }
+  }
+}
+
+/** Exactly `length` bytes of a body; undefined when it has fewer or more. */
+async function take(response: Response, length: number): Promise<Uint8Array | undefined> {
+  const bytes = new Uint8Array(length);
+  let done = 0;
+  for await (const part of response.body ?? []) {
+    if (done + part.length > length) return undefined;
+    bytes.set(part, done);
+    done += part.length;
+  }
+  return done === length ? bytes : undefined;
+}

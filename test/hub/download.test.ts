@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { join } from "node:path";
+import { before, describe, test } from "node:test";
+import { assertOk, documentOf } from "../cli/run.ts";
+import { treeOf, writeModel } from "../convert/checkpoints.ts";
+import { startHub } from "./hub-run.ts";
+import { commitOf, filesOf, gitBlobId } from "./test-hub.ts";
+
+const { hub, scratch, cache, run } = await startHub();
+const source = join(scratch, "source");
+const commit = commitOf("org/model");
+
+before(() => {
+  writeModel(source, { width: 64 });
+  hub.add("org/model", {
+    files: { ...filesOf(source), "original/params.json": Buffer.from("{}"), "model.gguf": Buffer.alloc(9) },
+  });
+});
+
+describe("convert org/name", () => {
+  test("gives what a conversion of the same files gives, but for what the manifest says of the repository", async () => {
+    const [local, remote] = [join(scratch, "local"), join(scratch, "remote")];
+    assertOk(await run(["convert", source, "-o", local]));
+    const converted = await run(["convert", "org/model", "-o", remote, "--json"], { cache: "plain" });
+    assertOk(converted);
+    const { omitted } = documentOf<{ omitted: { path: string }[] }>(converted).result;
+    assert.deepEqual(
+      omitted.map(({ path }) => path),
+      ["model.gguf", "original"],
+    );
+    const [a, b] = [treeOf(local), treeOf(remote)];
+    const different = Object.keys({ ...a, ...b }).filter((path) => a[path] !== b[path]);
+    assert.deepEqual(different, ["nestedfp/SHA256SUMS", "nestedfp/manifest.json"]);
+    const manifest = JSON.parse(readFileSync(join(remote, "nestedfp/manifest.json"), "utf8"));
+    assert.deepEqual([manifest.source.repo, manifest.source.revision], ["org/model", commit]);
+    assertOk(await run(["verify", "--deep", remote, "--against", source]));
+  });
+
+  test("leaves the cache as the Python tools have it", () => {
+    const root = join(cache("plain"), "models--org--model");
+    assert.equal(readFileSync(join(root, "refs/main"), "utf8"), commit);
+    const snapshot = join(root, "snapshots", commit);
+    assert.deepEqual(readdirSync(snapshot).sort(), Object.keys(filesOf(source)).sort());
+    for (const [name, bytes] of Object.entries(filesOf(source))) {
+      assert.ok(lstatSync(join(snapshot, name)).isSymbolicLink());
+      assert.match(readlinkSync(join(snapshot, name)), /^\.\.\/\.\.\/blobs\/[0-9a-f]+$/);
+      assert.deepEqual(readFileSync(join(snapshot, name)), bytes);
+    }
+    assert.ok(
+      readdirSync(join(root, "blobs")).includes(gitBlobId(readFileSync(join(source, "config.json")))),
+    );
+    assert.ok(!readdirSync(join(root, "blobs")).some((name) => name.endsWith(".incomplete")));
+    assert.ok(
+      readdirSync(join(cache("plain"), ".locks/models--org--model")).every((name) => name.endsWith(".lock")),
+    );
+  });
+});
