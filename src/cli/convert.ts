@@ -2,9 +2,9 @@ import type { Command } from "commander";
 import type { ExistingPolicy } from "../convert/output-directory.ts";
 import type { PlanOptions } from "../convert/plan.ts";
 import { UsageError } from "../errors.ts";
-import { quote } from "../safetensors/quote.ts";
+import type { Target } from "./convert-source.ts";
 import type { HubFlags } from "./hub-options.ts";
-import { addHubOptions, readHubOptions } from "./hub-options.ts";
+import { addHubOptions } from "./hub-options.ts";
 import type { CommonOptions, WorkOptions } from "./options.ts";
 import { addCommonOptions, addPlanOptions, addWorkOptions, planOptionsOf } from "./options.ts";
 import type { Finished } from "./run.ts";
@@ -59,70 +59,24 @@ Examples:
   nestedfp convert src -o out --exclude 'model.layers.0.*' --report out.json`;
 
 async function convertCommand(source: string, flags: ConvertFlags): Promise<Finished> {
-  const [
-    { convert },
-    { dryRun },
-    { dryRunHeaders },
-    { convertStream },
-    { locate, openRemote, repositoryOf, withRepository },
-    { convertReport, dryRunReport },
-    { commonFormats, refuseReport, writeReport },
-    { runWork },
-    { readTool },
-  ] = await Promise.all([
-    import("../convert/convert.ts"),
-    import("../convert/dry-run.ts"),
-    import("../convert/dry-run-headers.ts"),
-    import("../convert/stream.ts"),
-    import("./hub-source.ts"),
-    import("../report/conversion.ts"),
+  const [{ convertSource }, { commonFormats, refuseReport, writeReport }, { runWork }] = await Promise.all([
+    import("./convert-source.ts"),
     import("./report-file.ts"),
     import("./run.ts"),
-    import("./tool.ts"),
   ]);
-  const existing = existingPolicy(flags);
+  const options = { plan: planOptionsOf(flags), verify: flags.verify, existing: existingPolicy(flags) };
+  const target = targetOf(flags);
   if (flags.report !== undefined) await refuseReport(flags.report, commonFormats, flags.output);
-  const plan = planOptionsOf(flags);
-  const finished = await runWork("convert", flags, async (settings) => {
-    const options = { plan, verify: flags.verify, existing };
-    const { signal, listener } = settings;
-    const reference = await repositoryOf(source, flags);
-    if (reference === undefined) refuseHubFlags(source, flags);
-    if (reference !== undefined && (flags.stream || (flags.dryRun && !readHubOptions(flags).offline))) {
-      return withRepository(reference, flags, signal, async (client, repository) => {
-        const remote = await openRemote(client, repository, signal);
-        if (flags.dryRun) {
-          const result = await dryRunHeaders(remote, flags.output, plan, flags.stream, settings);
-          return { result, report: dryRunReport(result) };
-        }
-        const result = await convertStream(remote, outputOf(flags), options, readTool(), settings);
-        return { result, report: convertReport(result) };
-      });
-    }
-    const output = flags.dryRun ? flags.output : outputOf(flags);
-    const location = await locate(source, flags, "convert", signal, listener);
-    if (flags.dryRun) {
-      const result = await dryRun(location, output, plan, settings);
-      return { result, report: dryRunReport(result) };
-    }
-    const result = await convert(location, outputOf(flags), options, readTool(), settings);
-    return { result, report: convertReport(result) };
-  });
+  const finished = await runWork("convert", flags, (settings) =>
+    convertSource(source, target, options, flags, settings),
+  );
   if (flags.report !== undefined) await writeReport(flags.report, finished, commonFormats);
   return finished;
 }
 
-/** @throws UsageError for flags of the Hub beside a path */
-function refuseHubFlags(source: string, { stream, revision }: ConvertFlags): void {
-  const flag = stream ? "--stream" : revision === undefined ? undefined : "--revision";
-  if (flag === undefined) return;
-  throw new UsageError(`${flag} is for repositories of the Hub, and ${quote(source)} is a path`, {
-    hint: "leave it out, or give org/name",
-  });
-}
-
-function outputOf({ output }: ConvertFlags): string {
-  if (output !== undefined) return output;
+function targetOf({ dryRun, output }: ConvertFlags): Target {
+  if (dryRun) return { dry: true, output };
+  if (output !== undefined) return { dry: false, output };
   throw new UsageError("convert needs -o DIR", { hint: "or --dry-run to see what it would do" });
 }
 

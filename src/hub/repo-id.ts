@@ -46,7 +46,7 @@ export function parseRepoReference(text: string, revision?: string): RepoReferen
 }
 
 /** Why a text is no repository id; undefined when it is one. The rules are the Hub's own. */
-export function repoIdProblem(id: string): string | undefined {
+function repoIdProblem(id: string): string | undefined {
   const parts = id.split("/");
   if (parts.length > 2) return "has more than one slash";
   if (id.length > 96) return "is longer than 96 characters";

@@ -33,6 +33,10 @@ export type TestRepo = {
   /** Listed as they are, whatever the files are. */
   readonly listing?: readonly object[];
   readonly type?: "model" | "dataset";
+  /** Sizes that a file claims in Content-Range, whatever it has. */
+  readonly sizes?: Readonly<Record<string, number>>;
+  /** Other contents for requests with a range that begins at 0. */
+  readonly rangeFiles?: Readonly<Record<string, Uint8Array>>;
   /** Of `main`; by default made from the name. */
   readonly commit?: string;
 };
@@ -74,6 +78,7 @@ export class TestHub {
   readonly #storage: Server;
   readonly #repos = new Map<string, TestRepo>();
   readonly #stored = new Map<string, Uint8Array>();
+  readonly #allowed: { readonly match: RegExp; left: number }[] = [];
   readonly #faults: { readonly match: RegExp; readonly fault: Fault; left: number }[] = [];
 
   private constructor() {
@@ -114,19 +119,23 @@ export class TestHub {
     this.#faults.push({ match, fault, left: times });
   }
 
+  /** The next `times` requests that match are answered as they should, before any fault. */
+  allow(match: RegExp, times: number): void {
+    this.#allowed.push({ match, left: times });
+  }
+
+  /** What a content is called in the storage. */
+  storedName(bytes: Uint8Array): string {
+    return sha256(bytes);
+  }
+
   /** Forgets faults and requests. */
   reset(): void {
     this.#faults.length = 0;
+    this.#allowed.length = 0;
     this.requests.length = 0;
     this.pageSize = 1000;
     this.onPiece = undefined;
-  }
-
-  /** Bytes of bodies that were asked for by `path` with no range or by ranges, as the requests say. */
-  rangesOf(path: string): (string | undefined)[] {
-    return this.requests
-      .filter(({ url, storage }) => !storage && url.endsWith(path))
-      .map(({ range }) => range);
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse, storage: boolean): Promise<void> {
@@ -158,6 +167,9 @@ export class TestHub {
   }
 
   #faultFor(line: string): Fault | undefined {
+    const allowed = this.#allowed.find(({ match, left }) => left > 0 && match.test(line));
+    if (allowed) allowed.left--;
+    if (allowed) return undefined;
     const found = this.#faults.find(({ match, left }) => left > 0 && match.test(line));
     if (found) found.left--;
     return found?.fault;
@@ -200,13 +212,15 @@ export class TestHub {
       this.#sendListing(url, repo, response);
       return;
     }
-    const bytes = repo.files[file?.[4] ?? ""];
+    const name = file?.[4] ?? "";
+    const other = request.headers.range?.startsWith("bytes=0-") ? repo.rangeFiles?.[name] : undefined;
+    const bytes = other ?? repo.files[name];
     if (bytes === undefined) {
       response.writeHead(404, { "x-error-code": "EntryNotFound" }).end();
       return;
     }
-    if (bytes.length < lfsBytes) {
-      this.#sendFile(request, response, bytes, fault);
+    if (bytes.length < lfsBytes || other || fault || repo.sizes?.[name]) {
+      this.#sendFile(request, response, bytes, fault, repo.sizes?.[name]);
       return;
     }
     const headers = {
@@ -215,10 +229,6 @@ export class TestHub {
       "x-linked-etag": `"${sha256(bytes)}"`,
       "x-linked-size": String(bytes.length),
     };
-    if (fault) {
-      this.#sendFile(request, response, bytes, fault);
-      return;
-    }
     response.writeHead(302, headers).end();
   }
 
@@ -245,11 +255,12 @@ export class TestHub {
     response: ServerResponse,
     whole: Uint8Array,
     fault: Fault | undefined,
+    size = whole.length,
   ): void {
     const match = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
     const isRange = match !== null && fault?.kind !== "ignore-range";
     const start = isRange ? Number(match[1]) : 0;
-    const end = isRange && match[2] ? Math.min(whole.length, Number(match[2]) + 1) : whole.length;
+    const end = isRange && match[2] ? Number(match[2]) + 1 : whole.length;
     if (isRange && start >= whole.length) {
       response.writeHead(416, { "content-range": `bytes */${whole.length}` }).end();
       return;
@@ -264,7 +275,7 @@ export class TestHub {
     const shift = fault?.kind === "other-range" ? 1 : 0;
     response.writeHead(isRange ? 206 : 200, {
       "content-length": body.length,
-      ...(isRange && { "content-range": `bytes ${start + shift}-${end - 1}/${whole.length}` }),
+      ...(isRange && { "content-range": `bytes ${start + shift}-${Math.min(end, size) - 1}/${size}` }),
     });
     response.flushHeaders();
     const cut = fault?.kind === "truncate" || fault?.kind === "silence" ? (fault.bytes ?? 0) : body.length;
