@@ -11,6 +11,7 @@ import { addEval } from "./eval.ts";
 import { addExport } from "./export.ts";
 import { addInspect } from "./inspect.ts";
 import type { CommonOptions } from "./options.ts";
+import { addPush } from "./push.ts";
 import { addRestore } from "./restore.ts";
 import type { Finished } from "./run.ts";
 import { readTool } from "./tool.ts";
@@ -33,6 +34,7 @@ for (const add of [
   addInspect,
   addExport,
   addEval,
+  addPush,
   addBench,
   addCompare,
   addDoctor,

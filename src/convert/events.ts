@@ -1,5 +1,5 @@
 /** The steps of a run, as shown to the user. */
-export type Phase = "fetch" | "scan" | "split" | "verify" | "hash" | "rebuild" | "copy";
+export type Phase = "fetch" | "scan" | "split" | "verify" | "hash" | "rebuild" | "copy" | "upload";
 
 /** What a run says while it works; only cli/ and ui/ draw it. */
 export type RunEvent =

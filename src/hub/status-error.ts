@@ -14,12 +14,22 @@ export type Refusal = {
   readonly message: string;
 };
 
+/** An answer that is no success. */
+export class StatusError extends NetworkError {
+  readonly status: number;
+
+  constructor(message: string, status: number, hint: string) {
+    super(message, { hint });
+    this.status = status;
+  }
+}
+
 /** The sentence for an answer that is no success. */
 export function statusError(refusal: Refusal, subject: Subject, options: HubOptions): NetworkError {
   const { status, code } = refusal;
   const repo = quote(subject.id);
   const say = (sentence: string, hint: string): NetworkError =>
-    new NetworkError(`${sentence} (${status}${code === "" ? "" : ` ${printableCode(code)}`})`, { hint });
+    new StatusError(`${sentence} (${status}${code === "" ? "" : ` ${printableCode(code)}`})`, status, hint);
   const withToken = options.token !== undefined;
   const page = `${options.endpoint}/${subject.id}`;
   if (code === "GatedRepo" || (status === 403 && /gated|restricted/i.test(refusal.message))) {

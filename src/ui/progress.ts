@@ -35,6 +35,7 @@ const verbs: Readonly<Record<Phase, string>> = {
   hash: "hashing",
   rebuild: "rebuilding",
   copy: "copying",
+  upload: "uploading",
 };
 
 async function bars(): Promise<Progress> {
