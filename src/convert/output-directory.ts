@@ -116,8 +116,12 @@ export class OutputDirectory {
   async place(name: string, commit: (finalPath: string) => Promise<void>): Promise<void> {
     const final = this.finalPath(name);
     await wrap(final, mkdir(dirname(final), { recursive: true }));
-    await commit(final);
-    this.#placed.push(name);
+    try {
+      await commit(final);
+    } finally {
+      // Also a commit that fails may have given the name: what it does after that is to make it durable.
+      if ((await lstat(final).catch(() => undefined)) !== undefined) this.#placed.push(name);
+    }
   }
 
   /** Renames a finished temporary file, e.g. a hard link. */
