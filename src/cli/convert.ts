@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { ExistingPolicy } from "../convert/output-directory.ts";
 import type { PlanOptions } from "../convert/plan.ts";
 import { UsageError } from "../errors.ts";
-import type { Target } from "./convert-source.ts";
+import type { Target } from "./convert-location.ts";
 import type { HubFlags } from "./hub-options.ts";
 import { addHubOptions } from "./hub-options.ts";
 import type { CommonOptions, WorkOptions } from "./options.ts";

@@ -30,7 +30,6 @@ import { createEvalProgress } from "../ui/eval-progress.ts";
 import type { EvalFlags } from "./eval.ts";
 import { claimResume, openResume } from "./eval-resume.ts";
 import { freeMemory } from "./free-memory.ts";
-import { readDataset } from "./hub-dataset.ts";
 import { locateModel } from "./hub-model.ts";
 import { interruptSignal } from "./interrupt.ts";
 import type { ReportFormats } from "./report-file.ts";
@@ -178,6 +177,7 @@ async function makeTask(
 /** The text to score, and the bytes that its sha256 is of. */
 async function readText(flags: EvalFlags): Promise<{ readonly bytes: Uint8Array; readonly text: string }> {
   if (flags.dataset !== undefined) {
+    const { readDataset } = await import("./hub-dataset.ts");
     const text = await readDataset(flags.dataset, flags.method, flags);
     return { bytes: Buffer.from(text), text };
   }

@@ -1,8 +1,7 @@
 import type { Listener } from "../convert/events.ts";
-import { pathAndOrigin } from "../convert/source.ts";
 import { createProgress } from "../ui/progress.ts";
 import type { HubFlags } from "./hub-options.ts";
-import { locate, repositoryOf } from "./hub-source.ts";
+import { repositoryOf } from "./hub-reference.ts";
 import { interruptSignal } from "./interrupt.ts";
 import type { CommonOptions } from "./options.ts";
 
@@ -24,8 +23,11 @@ export async function whileFetching<T>(
 
 /** The path of a model; the files that it needs are brought into the cache when it is one of the Hub. */
 export async function locateModel(model: string, flags: CommonOptions & HubFlags): Promise<string> {
-  if ((await repositoryOf(model, flags)) === undefined) return model;
+  const reference = await repositoryOf(model, flags);
+  if (reference === undefined) return model;
+  const { locate } = await import("./hub-source.ts");
   return whileFetching(flags, async (signal, listener) => {
-    return pathAndOrigin(await locate(model, flags, "eval", signal, listener)).path;
+    const { path } = await locate(reference, flags, "eval", signal, listener);
+    return path;
   });
 }

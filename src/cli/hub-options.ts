@@ -61,7 +61,13 @@ function storedToken(path: string): string {
 
 function endpointOf(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url && /^https?:$/.test(url.protocol) && url.username + url.password === "" && url.search === "" && url.hash === "") {
+  if (
+    url &&
+    /^https?:$/.test(url.protocol) &&
+    url.username + url.password === "" &&
+    url.search === "" &&
+    url.hash === ""
+  ) {
     return text.replace(/\/+$/, "");
   }
   throw new UsageError(`HF_ENDPOINT is ${quote(text)}, which is no http or https address`);

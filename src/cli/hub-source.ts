@@ -1,4 +1,3 @@
-import { stat } from "node:fs/promises";
 import type { Listener } from "../convert/events.ts";
 import type { Origin, SourceLocation } from "../convert/source.ts";
 import { chooseSourceRoot } from "../convert/source-root.ts";
@@ -9,7 +8,7 @@ import { HubClient } from "../hub/client.ts";
 import { download } from "../hub/download.ts";
 import { fetchFile } from "../hub/fetch-file.ts";
 import { findWeights, readHeaders, type WeightFiles } from "../hub/remote-checkpoint.ts";
-import { parseRepoReference, type RepoReference } from "../hub/repo-id.ts";
+import type { RepoReference } from "../hub/repo-id.ts";
 import { openRepository, type Repository } from "../hub/repository.ts";
 import { quote } from "../safetensors/quote.ts";
 import type { HubFlags } from "./hub-options.ts";
@@ -18,30 +17,17 @@ import { readHubOptions } from "./hub-options.ts";
 /** What a repository is fetched for: every file that convert copies, or what a model needs to run. */
 type Purpose = "convert" | "eval";
 
-/**
- * The repository that a source names; undefined for a path. What exists here is a path, whatever its name.
- *
- * @throws UsageError for `hf://` with what is no repository
- */
-export async function repositoryOf(
-  source: string,
-  { revision }: HubFlags,
-): Promise<RepoReference | undefined> {
-  if (!source.startsWith("hf://") && (await stat(source).catch(() => undefined)) !== undefined)
-    return undefined;
-  return parseRepoReference(source, revision);
-}
+/** A repository whose files are on this disk. */
+export type Located = Exclude<SourceLocation, string>;
 
-/** Where a source lies on this disk; one from the Hub is brought into the cache first. */
+/** Brings what is needed of a repository into the cache. */
 export async function locate(
-  source: string,
+  reference: RepoReference,
   flags: HubFlags,
   purpose: Purpose,
   signal: AbortSignal,
   listener: Listener,
-): Promise<SourceLocation> {
-  const reference = await repositoryOf(source, flags);
-  if (reference === undefined) return source;
+): Promise<Located> {
   const options = readHubOptions(flags);
   if (options.offline) return locateOffline(reference, options.cache);
   return withRepository(reference, flags, signal, async (client, repository) => {
@@ -52,7 +38,7 @@ export async function locate(
   });
 }
 
-async function locateOffline(reference: RepoReference, cache: string): Promise<SourceLocation> {
+async function locateOffline(reference: RepoReference, cache: string): Promise<Located> {
   const cached = new CachedRepository(cache, reference);
   const commit = await cached.commitOffline();
   return {

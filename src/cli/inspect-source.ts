@@ -1,36 +1,18 @@
 import type { RunSettings } from "../convert/analyse.ts";
-import { refuseLargeManifest } from "../convert/converted-directory.ts";
 import { type InspectResult, inspect } from "../convert/inspect.ts";
-import { inspectHeaders, inspectManifest } from "../convert/inspect-headers.ts";
-import { manifestName, parseManifest } from "../convert/manifest.ts";
 import type { PlanOptions } from "../convert/plan.ts";
-import { pathAndOrigin } from "../convert/source.ts";
-import { readRange } from "../hub/read-range.ts";
-import { type HubFlags, readHubOptions } from "./hub-options.ts";
-import { locate, openRemote, repositoryOf, withRepository } from "./hub-source.ts";
+import type { HubFlags } from "./hub-options.ts";
+import { repositoryOf } from "./hub-reference.ts";
 
-/** One of the Hub by range requests, or offline from the cache, where weights cost nothing to read. */
+/** Inspects a path, or a repository of the Hub. */
 export async function inspectSource(
   source: string,
   flags: HubFlags,
   plan: PlanOptions,
   settings: RunSettings,
 ): Promise<InspectResult> {
-  const { signal, listener } = settings;
   const reference = await repositoryOf(source, flags);
-  if (reference === undefined || readHubOptions(flags).offline) {
-    const { path } = pathAndOrigin(await locate(source, flags, "convert", signal, listener));
-    return { ...(await inspect(path, plan, settings)), source };
-  }
-  return withRepository(reference, flags, signal, async (client, repository) => {
-    const label = `${reference.id}@${repository.commit}`;
-    const manifest = repository.files.find((file) => file.path === manifestName);
-    if (manifest === undefined) {
-      const { shards } = await openRemote(client, repository, signal);
-      return inspectHeaders(label, shards, plan);
-    }
-    refuseLargeManifest(manifest.size);
-    const bytes = await readRange(client, repository, manifest, 0, manifest.size, signal);
-    return inspectManifest(label, parseManifest(bytes, manifestName));
-  });
+  if (reference === undefined) return inspect(source, plan, settings);
+  const { inspectRepository } = await import("./inspect-repository.ts");
+  return inspectRepository(reference, flags, plan, settings);
 }

@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { before, describe, test } from "node:test";
-import { assertOk, assertRefused } from "../cli/run.ts";
+import { assertOk, assertRefused, root } from "../cli/run.ts";
 import { treeOf, writeModel } from "../convert/checkpoints.ts";
 import { startHub } from "./hub-run.ts";
 import type { Fault } from "./test-hub.ts";
@@ -462,6 +462,30 @@ describe("the cache", () => {
     assert.equal(readFileSync(join(outside, "file"), "utf8"), "mine");
     assert.deepEqual(readdirSync(outside), ["file"]);
   });
+
+  for (const [call, number, code] of [
+    ["write", 1, "EIO"],
+    ["write", 9, "ENOSPC"],
+    ["sync", 2, "EIO"],
+    ["rename", 3, "EACCES"],
+    ["open", 4, "EIO"],
+  ] as const) {
+    test(`that cannot be written (${call} ${number}, ${code}) gives 3 and is gone on with`, async () => {
+      const name = `failing-${call}-${number}`;
+      const args = ["convert", "org/model", "-o", join(scratch, name)];
+      const preload = `--import=${join(root, "test/cli/fail-calls.mjs")}`;
+      const env = { NODE_OPTIONS: preload, NESTEDFP_FAIL: `${call}:${number}:${code}` };
+      assertRefused(
+        await run(args, { cache: name, env }),
+        3,
+        new RegExp(`cannot be written: .*\\(${code}\\)`),
+      );
+      assert.ok(!existsSync(join(scratch, name)));
+      assertSound(name);
+      assertOk(await run(args, { cache: name }));
+      assert.deepEqual(treeOf(join(scratch, name)), treeOf(reference));
+    });
+  }
 
   test("on a disk that takes no more gives 3", { skip: process.platform === "win32" }, async () => {
     const ended = await run(["convert", "org/model", "-o", join(scratch, "full")], {
