@@ -1,10 +1,8 @@
 import { CachedRepository } from "./cache.ts";
 import type { HubClient } from "./client.ts";
+import { inParallel } from "./in-parallel.ts";
 import { fileNamed, type RepoFile, type Repository } from "./repository.ts";
 import { transfer } from "./transfer.ts";
-
-/** More connections than these give no more speed, and annoy servers. */
-const parallelFiles = 4;
 
 /** What a download says of itself. */
 export type DownloadListener = (event: {
@@ -28,20 +26,10 @@ export async function download(
 ): Promise<string> {
   const cached = new CachedRepository(client.options.cache, repository.reference);
   await cached.prepare();
-  const queue = paths.map((path) => fileNamed(repository, path)).values();
-  const stop = new AbortController();
-  const either = AbortSignal.any([signal, stop.signal]);
-  let failure: { readonly error: unknown } | undefined;
-  const work = async (): Promise<void> => {
-    try {
-      for (const file of queue) await bring(client, repository, cached, file, either, listener);
-    } catch (error) {
-      failure ??= { error };
-      stop.abort(error);
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(parallelFiles, paths.length) }, work));
-  if (failure) throw failure.error;
+  const files = paths.map((path) => fileNamed(repository, path));
+  await inParallel(files, signal, (file, either) =>
+    bring(client, repository, cached, file, either, listener),
+  );
   await cached.keepRef(repository.commit);
   return cached.snapshot(repository.commit);
 }
@@ -54,7 +42,6 @@ async function bring(
   signal: AbortSignal,
   listener: DownloadListener,
 ): Promise<void> {
-  signal.throwIfAborted();
   if (!(await cached.has(file))) {
     await cached.locked(file, signal, async () => {
       // Another process may have brought it while this one waited.

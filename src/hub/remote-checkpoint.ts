@@ -5,6 +5,7 @@ import { parseHeader } from "../safetensors/header.ts";
 import { parseIndex } from "../safetensors/index-file.ts";
 import { quote } from "../safetensors/quote.ts";
 import type { HubClient } from "./client.ts";
+import { inParallel } from "./in-parallel.ts";
 import { readRange } from "./read-range.ts";
 import { fileNamed, type RepoFile, type Repository } from "./repository.ts";
 
@@ -24,6 +25,8 @@ export type RemoteShard = {
 
 const largestIndex = 100_000_000;
 const largestHeader = 100_000_000;
+/** Of a whole checkpoint: all parsed headers stay in memory. */
+const largestHeaders = 400_000_000;
 /** Most headers are shorter: one request then does. */
 const firstRead = 128 * 1024;
 
@@ -59,18 +62,21 @@ export async function readHeaders(
   { index, shards }: WeightFiles,
   signal: AbortSignal,
 ): Promise<RemoteShard[]> {
-  const read: RemoteShard[] = [];
   const places = new Map<string, string>();
   const weightMap = index && parseIndex(index.bytes, index.name).weightMap;
-  for (const file of shards) {
-    const header = await readHeader(client, repository, file, signal);
+  let total = 0;
+  const read = await inParallel(shards, signal, async (file, either): Promise<RemoteShard> => {
+    const header = await readHeader(client, repository, file, either);
+    total += header.headerBytes;
+    if (total > largestHeaders) throw tooLarge(index?.name ?? file.path);
+    return { name: file.path, size: file.size, header };
+  });
+  for (const { name: shard, header } of read) {
     for (const { name } of header.tensors) {
-      const listed = weightMap === undefined ? file.path : weightMap.get(name);
-      if (places.has(name) || listed !== file.path)
-        throw mismatch(index?.name ?? "", name, file.path, listed);
-      places.set(name, file.path);
+      const listed = weightMap === undefined ? shard : weightMap.get(name);
+      if (places.has(name) || listed !== shard) throw mismatch(index?.name ?? "", name, shard, listed);
+      places.set(name, shard);
     }
-    read.push({ name: file.path, size: file.size, header });
   }
   for (const [name, shard] of weightMap ?? []) {
     if (!places.has(name)) throw mismatch(index?.name ?? "", name, undefined, shard);
@@ -98,6 +104,12 @@ async function readHeader(
   if (end <= start.length) return parseHeader(start.subarray(8, end), file.size - end, file.path);
   const rest = await readRange(client, repository, file, start.length, end - start.length, signal);
   return parseHeader(Buffer.concat([start.subarray(8), rest]), file.size - end, file.path);
+}
+
+function tooLarge(index: string): FormatError {
+  return new FormatError(`${quote(index)}: the headers of its shards exceed ${largestHeaders} bytes`, {
+    hint: "this is more than any real checkpoint has: do not trust this repository",
+  });
 }
 
 function mismatch(

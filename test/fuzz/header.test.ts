@@ -30,11 +30,12 @@ const names = [
   "__metadata",
 ];
 
-/** A valid header with odd names and all dtypes, in one of many spellings, and the bytes of data it speaks of. */
-function validHeader(prng: Prng): { readonly text: string; readonly dataBytes: number } {
+type Tensor = { name: string; dtype: string; shape: (number | string)[]; begin: number; end: number };
+
+/** Tensors of odd names and all dtypes that tile their data, with empty ones among them. */
+function validTensors(prng: Prng): Tensor[] {
   let end = 0;
-  const space = (): string => prng.pick(["", "", "", " ", "\n\t"]);
-  const members = prng
+  return prng
     .shuffled(names)
     .slice(0, prng.below(5))
     .map((name) => {
@@ -44,17 +45,87 @@ function validHeader(prng: Prng): { readonly text: string; readonly dataBytes: n
       if (dtypeBits[dtype] < 8) shape.push(4);
       const begin = end;
       end += (shape.reduce((product, size) => product * size, 1) * dtypeBits[dtype]) / 8;
-      const fields = prng.shuffled([
-        `"dtype":${space()}"${dtype}"`,
-        `"shape":[${shape.join(`,${space()}`)}]`,
-        `"data_offsets":[${begin},${end}]`,
-      ]);
-      return `"${name}":${space()}{${fields.join(`${space()},`)}}`;
+      return { name, dtype, shape, begin, end };
     });
+}
+
+/** One thing in a list of tensors that a rule speaks of; some stay valid. */
+const changes: readonly ((prng: Prng, tensor: Tensor, all: Tensor[]) => void)[] = [
+  (prng, tensor, all) => move(all, tensor, 1 + prng.below(8)),
+  (prng, tensor, all) => move(all, tensor, -1 - prng.below(8)),
+  (prng, tensor) => Object.assign(tensor, { begin: tensor.begin + prng.below(3) - 1 }),
+  (prng, tensor) => Object.assign(tensor, { end: tensor.end + prng.below(3) - 1 }),
+  (_, tensor) => Object.assign(tensor, { begin: tensor.end, end: tensor.begin }),
+  (prng, tensor) =>
+    Object.assign(tensor, { dtype: prng.pick(["f16", "F8", "", "BF16 ", "F4", "F6_E2M3", "U64"]) }),
+  // Nothing times anything is nothing, however large that is.
+  (prng, tensor) =>
+    void tensor.shape.push(
+      0,
+      prng.pick(["9007199254740991", "9007199254740992", "18446744073709551615", "18446744073709551616"]),
+    ),
+  (prng, tensor) => void tensor.shape.push(prng.pick(["4294967296", "9007199254740991"]), "4294967296"),
+  (prng, tensor) =>
+    void tensor.shape.push(
+      prng.pick(["1.0", "1e0", "-0", "01", "+1", '"1"', "true", "[1]", "null", "1E0", "-1"]),
+    ),
+  (prng, tensor, all) =>
+    void all.push({ ...tensor, begin: prng.pick([tensor.begin, tensor.end]), end: tensor.end }),
+  (prng, tensor, all) =>
+    void all.push({
+      name: "inside",
+      dtype: "U8",
+      shape: [0],
+      begin: tensor.begin + prng.below(3),
+      end: tensor.begin + prng.below(3),
+    }),
+];
+
+/** Moves a tensor and all behind it, which leaves a hole or an overlap before it. */
+function move(all: Tensor[], tensor: Tensor, by: number): void {
+  const from = tensor.begin;
+  for (const other of all.filter(({ begin }) => begin >= from)) {
+    other.begin = Math.max(0, other.begin + by);
+    other.end = Math.max(0, other.end + by);
+  }
+}
+
+/** A header in one of many spellings, and the bytes of data it speaks of; changed in its tensors or fields, or not. */
+function header(prng: Prng, changed: boolean): { readonly text: string; readonly dataBytes: number } {
+  const tensors = validTensors(prng);
+  const dataBytes = tensors.at(-1)?.end ?? 0;
+  const subject = tensors.length > 0 ? prng.pick(tensors) : undefined;
+  const inFields = changed && prng.below(3) === 0;
+  if (changed && !inFields && subject) prng.pick(changes)(prng, subject, tensors);
+  const space = (): string => prng.pick(["", "", "", " ", "\n\t"]);
+  const members = tensors.map(({ name, dtype, shape, begin, end }, i) => {
+    const fields = [
+      `"dtype":${space()}"${dtype}"`,
+      `"shape":[${shape.join(`,${space()}`)}]`,
+      `"data_offsets":[${begin},${end}]`,
+    ];
+    if (inFields && i === 0) changeFields(prng, fields);
+    return `"${name}":${space()}{${prng.shuffled(fields).join(`${space()},`)}}`;
+  });
   if (prng.below(2) === 0)
     members.unshift(`"__metadata__":{${prng.pick(["", '"format":"pt"', '"__proto__":"x","a":""'])}}`);
+  if (inFields && members.length > 0 && prng.below(4) === 0)
+    members.push(prng.pick(members), prng.pick(['"__metadata__":{"a":1}', '"__metadata__":[]', '"x":null']));
   const text = `{${prng.shuffled(members).join(`,${space()}`)}}${" ".repeat(prng.below(9))}`;
-  return { text, dataBytes: end };
+  return { text, dataBytes };
+}
+
+/** Doubles, drops or adds a field, or spells its key otherwise. */
+function changeFields(prng: Prng, fields: string[]): void {
+  const at = prng.below(fields.length);
+  const field = fields[at] ?? "";
+  const respelled = field.replace("a", "\\u0061");
+  const kind = prng.below(5);
+  if (kind === 0) fields.push(field);
+  else if (kind === 1) fields.push(respelled);
+  else if (kind === 2) fields.splice(at, 1);
+  else if (kind === 3) fields.push(prng.pick(['"extra":0', '"":null', '"__proto__":{}', '"Dtype":"U8"']));
+  else fields[at] = respelled;
 }
 
 /** The same in the words of the slow checker, sorted. */
@@ -84,7 +155,7 @@ function sorted(lines: readonly string[]): string[] {
 
 test("headers: what is accepted keeps every rule, and the rest is a FormatError", (t) => {
   const { tried, accepted } = fuzz(0, (prng, number) => {
-    const { text, dataBytes } = validHeader(prng);
+    const { text, dataBytes } = header(prng, false);
     const kind = number % 10;
     const json =
       kind === 0 ? Buffer.from(text) : kind === 1 ? prng.bytes(prng.below(64)) : mutate(prng, text);
@@ -114,7 +185,7 @@ test("files: the length in front, the end, and everything between", async (t) =>
   fuzz(1, (prng, number) => {
     // Files are slow: a case in a hundred.
     if (number % 100 !== 0) return false;
-    const { text, dataBytes } = validHeader(prng);
+    const { text, dataBytes } = header(prng, false);
     const json = prng.below(3) === 0 ? Buffer.from(text) : mutate(prng, text);
     const length = Buffer.alloc(8);
     const claimed = prng.pick([0n, 0n, 0n, 1n, -1n, 100_000_000n, 2n ** 40n, 2n ** 63n]);

@@ -84,12 +84,22 @@ const oddBytes = [
 /** The tokens of JSON text, to be dropped, doubled and swapped whole. */
 const token = /"(?:[^"\\]|\\.)*"|[[\]{}:,]|[^\s"[\]{}:,]+/g;
 
-/** Changes text a little, up to four times. */
+/** Changes text a little, once to four times. */
 export function mutate(prng: Prng, text: string): Uint8Array {
-  let bytes: Uint8Array = Buffer.from(text);
+  let bytes: Uint8Array = Buffer.from(prng.below(10) === 0 ? nested(prng, text) : text);
   for (let left = 1 + prng.below(4); left > 0; left--)
     bytes = prng.below(3) === 0 ? mutateBytes(prng, bytes) : mutateTokens(prng, bytes);
   return bytes;
+}
+
+/** With a member of about as many levels as are allowed. */
+function nested(prng: Prng, text: string): string {
+  const levels = 61 + prng.below(5);
+  const value =
+    prng.below(2) === 0
+      ? "[".repeat(levels) + "]".repeat(levels)
+      : `${'{"a":'.repeat(levels)}1${"}".repeat(levels)}`;
+  return text.replace("{", `{"deep":${value},`);
 }
 
 function mutateTokens(prng: Prng, bytes: Uint8Array): Uint8Array {

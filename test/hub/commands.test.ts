@@ -101,6 +101,16 @@ describe("inspect org/name", () => {
     assertRefused(await run(["inspect", "org/model"]), 5, /org\/model": file ".*": /);
   });
 
+  test("of a body that is too short or too long asks again", async () => {
+    for (const change of [-7, 7]) {
+      hub.reset();
+      hub.fail(/^GET \/[0-9a-f]{64}/, { kind: "length", change }, 2);
+      assertOk(await run(["inspect", "org/model"]));
+      hub.fail(/^GET \/[0-9a-f]{64}/, { kind: "length", change });
+      assertRefused(await run(["inspect", "org/model"]), 5, /not \d+ bytes at 0 came, 5 times/);
+    }
+  });
+
   test("of what is no safetensors file gives 4", async () => {
     hub.add("org/damaged", { files: { "model.safetensors": Buffer.alloc(9000, 255) } });
     assertRefused(

@@ -11,7 +11,7 @@ import {
 import { join } from "node:path";
 import { before, describe, test } from "node:test";
 import type { DryRunResult } from "../../src/convert/dry-run.ts";
-import { assertOk, assertRefused, documentOf } from "../cli/run.ts";
+import { assertOk, assertRefused, documentOf, root } from "../cli/run.ts";
 import type { TensorData } from "../convert/checkpoints.ts";
 import {
   decoderLayer,
@@ -90,6 +90,18 @@ describe("convert --stream gives the directory of a conversion of the whole:", (
     assert.deepEqual(treeOf(out), plain);
     assert.ok(!existsSync(cache("stream")));
     assertOk(await run(["verify", "--deep", out, "--against", join(scratch, "plain")]));
+  });
+
+  test("a lone model.safetensors, and a repository that has a converted one's names for files", async () => {
+    const folder = join(root, "fixtures/tiny-llama");
+    const expected = await publish("org/tiny", folder);
+    const out = join(scratch, "tiny");
+    assertOk(await run(["convert", "org/tiny", "-o", out, "--stream", "--json"]));
+    assert.deepEqual(treeOf(out), expected);
+    hub.add("org/nested", { files: filesOf(out) });
+    const nested = await run(["convert", "org/nested", "-o", join(scratch, "nested"), "--stream"]);
+    assertRefused(nested, 4, /"org\/nested@[0-9a-f]{40}" is already quantised with nestedfp/);
+    assert.ok(!existsSync(join(scratch, "nested")));
   });
 
   const cases: readonly (readonly [
@@ -223,16 +235,21 @@ describe("convert --stream that does not come to its end", () => {
     const out = join(scratch, "broken-off");
     const args = ["convert", "org/plain", "-o", out, "--stream"];
     const second = hub.storedName(readFileSync(join(scratch, "plain/model-00002-of-00003.safetensors")));
-    hub.fail(new RegExp(`^GET /${second}`), { kind: "truncate", bytes: 100_000 }, 1);
+    hub.fail(new RegExp(`^GET /${second}`), { kind: "silence", bytes: 100_000 }, 1);
     hub.fail(new RegExp(`^GET /${second}`), { kind: "status", status: 500 });
     // The header comes first, by a range of its own.
     hub.allow(new RegExp(`^GET /${second}`), 1);
-    assertRefused(await run(args), 5, /answers with an error/);
+    assertRefused(await run(args, { env: { HF_HUB_DOWNLOAD_TIMEOUT: "0.7" } }), 5, /answers with an error/);
     assert.ok(
       existsSync(join(out, "model-00001-of-00003.safetensors")) && !existsSync(join(out, "config.json")),
     );
     hub.reset();
     assertRefused(await run(args), 2, /holds an unfinished run/);
+    const files = filesOf(join(scratch, "plain"));
+    hub.add("org/plain", { files, commit: "e".repeat(40) });
+    const other = await run([...args, "--resume"]);
+    assertRefused(other, 2, /was made with the source revision "[0-9a-f]{40}", and this run has "e{40}"/);
+    hub.add("org/plain", { files });
     hub.reset();
     assertOk(await run([...args, "--resume"]));
     assert.deepEqual(treeOf(out), plain);

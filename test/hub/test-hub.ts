@@ -14,6 +14,8 @@ export type Fault =
   | { readonly kind: "truncate"; readonly bytes: number }
   /** A body that is whole by its own Content-Length, and shorter or longer than the file. */
   | { readonly kind: "length"; readonly change: number }
+  /** A body without a length that does not end. */
+  | { readonly kind: "endless" }
   /** A byte of the body is another. */
   | { readonly kind: "corrupt" }
   /** The whole file, with 200, whatever range was asked for. */
@@ -265,22 +267,23 @@ export class TestHub {
       response.writeHead(416, { "content-range": `bytes */${whole.length}` }).end();
       return;
     }
-    let body: Uint8Array = new Uint8Array(whole.subarray(start, end));
+    const shift = fault?.kind === "other-range" ? 1 : 0;
+    let body: Uint8Array = new Uint8Array(whole.subarray(start + shift, end));
     if (fault?.kind === "corrupt" && body.length > 0)
       body[body.length >> 1] = (body[body.length >> 1] ?? 0) ^ 1;
     if (fault?.kind === "length") {
       body =
         fault.change < 0 ? body.slice(0, fault.change) : Buffer.concat([body, new Uint8Array(fault.change)]);
     }
-    const shift = fault?.kind === "other-range" ? 1 : 0;
     response.writeHead(isRange ? 206 : 200, {
-      "content-length": body.length,
+      ...(fault?.kind !== "endless" && { "content-length": body.length }),
       ...(isRange && { "content-range": `bytes ${start + shift}-${Math.min(end, size) - 1}/${size}` }),
     });
     response.flushHeaders();
     const cut = fault?.kind === "truncate" || fault?.kind === "silence" ? (fault.bytes ?? 0) : body.length;
     this.#sendPieces(response, request.url ?? "", body.subarray(0, cut), () => {
       if (fault?.kind === "truncate") response.destroy();
+      else if (fault?.kind === "endless") this.#sendEndlessly(response);
       else if (fault?.kind !== "silence") response.end();
     });
   }
@@ -296,6 +299,10 @@ export class TestHub {
       piece,
       (error) => error || this.#sendPieces(response, path, body.subarray(piece.length), done),
     );
+  }
+
+  #sendEndlessly(response: ServerResponse): void {
+    response.write(Buffer.alloc(1 << 16), (error) => error || this.#sendEndlessly(response));
   }
 
   /** Creation, pre-upload, LFS batch and commit of a push. */
