@@ -52,9 +52,10 @@ export async function evalCommand(model: string, flags: EvalFlags): Promise<Fini
   const gates = flags.failIf.map(parseGate);
   if (flags.output !== undefined) await refuseReport(flags.output, formats);
   refuseOtherDevices(flags.device);
-  const files = await openModel(await locateModel(model, flags));
+  const { path, repository } = await locateModel(model, flags);
+  const files = await openModel(path);
   try {
-    const finished = await run(model, files, flags, gates);
+    const finished = await run({ name: basename(resolve(model)), repository }, files, flags, gates);
     if (flags.output !== undefined) await writeReport(flags.output, finished, formats);
     return finished;
   } finally {
@@ -74,7 +75,7 @@ function refuseOtherDevices(device: string): void {
 }
 
 async function run(
-  name: string,
+  { name, repository }: { readonly name: string; readonly repository: string | undefined },
   files: ModelFiles,
   flags: EvalFlags,
   gates: readonly Gate[],
@@ -89,7 +90,7 @@ async function run(
   const device = createCpuDevice({ threads: flags.threads });
   const interrupt = interruptSignal("an evaluation goes on with --resume");
   const mode = flags.json && flags.progress === "auto" ? "none" : flags.progress;
-  const progress = await createEvalProgress(mode, flags.quiet, printable(basename(resolve(name))));
+  const progress = await createEvalProgress(mode, flags.quiet, printable(name));
   try {
     const model = await loadModel(
       files,
@@ -121,7 +122,11 @@ async function run(
     const failed = outcomes.filter((gate) => gate.failed);
     // Also under --json and --quiet: exit 1 alone would not say which gate it was.
     for (const { message } of failed) process.stderr.write(`gate failed: ${message}\n`);
-    const used = { threads: flags.threads, device: device.name };
+    const used = {
+      threads: flags.threads,
+      device: device.name,
+      ...(repository !== undefined && { model: repository }),
+    };
     const document = makeDocument("eval", gates.length > 0 ? { ...result, gates: outcomes } : result, used);
     return {
       document,

@@ -21,13 +21,16 @@ export async function whileFetching<T>(
   }
 }
 
-/** The path of a model; the files that it needs are brought into the cache when it is one of the Hub. */
-export async function locateModel(model: string, flags: CommonOptions & HubFlags): Promise<string> {
+/** A model on this disk; `repository` is `org/name@commit` when it is one of the Hub. */
+export type LocatedModel = { readonly path: string; readonly repository: string | undefined };
+
+/** Where a model lies; the files that it needs are brought into the cache when it is one of the Hub. */
+export async function locateModel(model: string, flags: CommonOptions & HubFlags): Promise<LocatedModel> {
   const reference = await repositoryOf(model, flags);
-  if (reference === undefined) return model;
+  if (reference === undefined) return { path: model, repository: undefined };
   const { locate } = await import("./hub-source.ts");
   return whileFetching(flags, async (signal, listener) => {
-    const { path } = await locate(reference, flags, "eval", signal, listener);
-    return path;
+    const { path, origin } = await locate(reference, flags, "eval", signal, listener);
+    return { path, repository: `${origin.repo}@${origin.revision}` };
   });
 }

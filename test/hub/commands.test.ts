@@ -158,6 +158,7 @@ describe("eval org/name", () => {
       const remote = await run(["eval", name, ...args], { cache: "eval" });
       assertOk(remote);
       const local = await run(["eval", folder, ...args]);
+      assert.equal(documentOf(remote).environment.model, `${name}@${commitOf(name)}`);
       assert.deepEqual(
         documentOf<Evaluated>(remote).result.precisions,
         documentOf<Evaluated>(local).result.precisions,
@@ -277,12 +278,20 @@ describe("a proxy", () => {
 
 test("what a library prints with console does not reach stdout", async () => {
   const preload = join(scratch, "noisy.mjs");
-  writeFileSync(
-    preload,
-    'setTimeout(() => { console.debug("noise"); console.log("noise"); console.info("noise"); }, 50);',
-  );
+  // Where a library might: in the middle of the work.
+  const noise = `
+    import fs from "node:fs/promises";
+    import { syncBuiltinESMExports } from "node:module";
+    const { rename } = fs;
+    fs.rename = (...args) => {
+      for (const name of ["debug", "log", "info"]) console[name]("noise");
+      return rename(...args);
+    };
+    syncBuiltinESMExports();`;
+  writeFileSync(preload, noise);
   const env = { NODE_OPTIONS: `--import=${preload}` };
   const noisy = await run(["convert", "org/model", "-o", join(scratch, "noisy"), "--json"], { env });
+  assert.match(noisy.stderr, /noise/);
   assert.doesNotMatch(noisy.stdout, /noise/);
   assert.equal(documentOf<{ split: number }>(noisy).schema, "nestedfp.convert/1");
   assert.deepEqual(Object.keys(treeOf(join(scratch, "noisy"))).includes("config.json"), true);

@@ -207,7 +207,7 @@ export class TestHub {
       return;
     }
     if (api?.[3] === "revision") {
-      sendJson(response, infoOf(id, repo.commit ?? commitOf(id)));
+      sendJson(response, infoOf(id, repo));
       return;
     }
     if (api) {
@@ -221,13 +221,14 @@ export class TestHub {
       response.writeHead(404, { "x-error-code": "EntryNotFound" }).end();
       return;
     }
+    response.setHeader("x-repo-commit", repo.commit ?? commitOf(id));
     if (bytes.length < lfsBytes || other || fault || repo.sizes?.[name]) {
+      response.setHeader("etag", `"${gitBlobId(bytes)}"`);
       this.#sendFile(request, response, bytes, fault, repo.sizes?.[name]);
       return;
     }
     const headers = {
       location: `${this.storageUrl}/${sha256(bytes)}?signature=secret`,
-      "x-repo-commit": commitOf(id),
       "x-linked-etag": `"${sha256(bytes)}"`,
       "x-linked-size": String(bytes.length),
     };
@@ -396,7 +397,7 @@ function listingOf(files: TestRepo["files"]): object[] {
   ];
 }
 
-function infoOf(id: string, sha: string): object {
+function infoOf(id: string, { files, commit }: TestRepo): object {
   const rest = {
     private: false,
     downloads: 0,
@@ -404,7 +405,8 @@ function infoOf(id: string, sha: string): object {
     gated: false,
     lastModified: "2026-01-01T00:00:00.000Z",
   };
-  return { _id: "0".repeat(24), id, sha, ...rest };
+  const siblings = Object.keys(files).map((rfilename) => ({ rfilename }));
+  return { _id: "0".repeat(24), id, sha: commit ?? commitOf(id), siblings, ...rest };
 }
 
 function sendJson(response: ServerResponse, value: unknown): void {
