@@ -55,7 +55,7 @@ export async function evalCommand(model: string, flags: EvalFlags): Promise<Fini
   const { path, repository } = await locateModel(model, flags);
   const files = await openModel(path);
   try {
-    const finished = await run({ name: basename(resolve(model)), repository }, files, flags, gates);
+    const finished = await run({ model, repository }, files, flags, gates);
     if (flags.output !== undefined) await writeReport(flags.output, finished, formats);
     return finished;
   } finally {
@@ -75,7 +75,7 @@ function refuseOtherDevices(device: string): void {
 }
 
 async function run(
-  { name, repository }: { readonly name: string; readonly repository: string | undefined },
+  { model: named, repository }: { readonly model: string; readonly repository: string | undefined },
   files: ModelFiles,
   flags: EvalFlags,
   gates: readonly Gate[],
@@ -85,12 +85,12 @@ async function run(
   const precisions = flags.precision ?? availablePrecisions(files);
   const { activations, perToken, ropeFrequencies } = flags;
   const identity = identityOf(files, task, precisions, flags);
-  const place = await claimResume(identity, name, flags);
+  const place = await claimResume(identity, named, flags);
   const codec = createCodec({ threads: flags.threads });
   const device = createCpuDevice({ threads: flags.threads });
   const interrupt = interruptSignal("an evaluation goes on with --resume");
   const mode = flags.json && flags.progress === "auto" ? "none" : flags.progress;
-  const progress = await createEvalProgress(mode, flags.quiet, printable(name));
+  const progress = await createEvalProgress(mode, flags.quiet, printable(basename(resolve(named))));
   try {
     const model = await loadModel(
       files,

@@ -3,7 +3,6 @@ import {
   copyFile,
   lstat,
   mkdir,
-  open,
   readFile,
   readlink,
   rename,
@@ -14,7 +13,7 @@ import {
 import { dirname, join, relative } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { MachineError, NetworkError } from "../errors.ts";
-import { tryLock } from "../native/addon.ts";
+import { lockFile } from "../native/lock-file.ts";
 import { quote } from "../safetensors/quote.ts";
 import { outputError, systemCode } from "../safetensors/system-error.ts";
 import { AtomicFile } from "../safetensors/writer.ts";
@@ -69,18 +68,19 @@ export class CachedRepository {
    */
   async locked<T>(file: RepoFile, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     const path = join(this.#cache, ".locks", this.#name, `${file.oid}.lock`);
-    const flags = constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0);
-    const handle = await open(path, flags, 0o666).catch((error) => {
-      throw outputError(error, path);
-    });
+    const take = () =>
+      lockFile(path).catch((error) => {
+        throw error instanceof MachineError ? error : outputError(error, path);
+      });
+    let lock = await take();
+    for (; lock === undefined; lock = await take()) {
+      await wait(100, undefined, { signal }).catch(() => undefined);
+      signal.throwIfAborted();
+    }
     try {
-      while (!tryLock(handle.fd)) {
-        signal.throwIfAborted();
-        await wait(100, undefined, { signal }).catch(() => undefined);
-      }
       return await work();
     } finally {
-      await handle.close();
+      await lock.close();
     }
   }
 

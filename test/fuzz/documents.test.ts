@@ -154,8 +154,8 @@ test("configs: what is parsed and changed is what JSON says, and the rest is a F
     const text = prng.pick(configs);
     const bytes = number % 8 === 0 ? Buffer.from(text) : mutate(prng, text);
     const both = agree(
-      verdict(() => parseJson(bytes, "f")),
-      verdict(() => slowJson(bytes)),
+      verdict(() => parseJson(bytes, "f", "python")),
+      verdict(() => slowJson(bytes, "python")),
       bytes,
     );
     const spec = verdict(() => parseConfig(bytes));
@@ -166,7 +166,7 @@ test("configs: what is parsed and changed is what JSON says, and the rest is a F
       return false;
     }
     assert.deepEqual(structuredClone(toPlain(both.ours)), structuredClone(plainOf(both.slow)));
-    const changed = slowJson(withMember(bytes, "quantization_config", value));
+    const changed = slowJson(withMember(bytes, "quantization_config", value), "python");
     assert.deepEqual(plainOf(member(changed, "quantization_config") ?? changed), value);
     const others = (document: typeof changed) =>
       document.kind === "object" && document.members.filter(([key]) => key !== "quantization_config");

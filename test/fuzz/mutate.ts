@@ -22,6 +22,8 @@ const pieces = [
   "2e0",
   "0x10",
   "NaN",
+  "Infinity",
+  "-Infinity",
   "true",
   "null",
   "18446744073709551615",

@@ -15,11 +15,11 @@ const mostLevels = 64;
  * Reads strict JSON slowly: TextDecoder judges the encoding and JSON.parse the grammar; what they let pass is found
  * in the list of tokens. It shares no line and no idea with the scanner, which goes byte by byte.
  */
-export function slowJson(bytes: Uint8Array): SlowJson {
+export function slowJson(bytes: Uint8Array, dialect: "strict" | "python" = "strict"): SlowJson {
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-    JSON.parse(text);
+    JSON.parse(dialect === "python" ? withoutPython(text) : text);
   } catch (cause) {
     throw new NotStrict("no JSON", { cause });
   }
@@ -66,6 +66,12 @@ export function slowJson(bytes: Uint8Array): SlowJson {
     if (new Set(members.map(([key]) => key)).size !== members.length) throw new NotStrict("duplicate key");
     return members;
   }
+}
+
+/** Python writes three numbers as names, which no JSON has: here they become one that it has. */
+function withoutPython(text: string): string {
+  const names = /"(?:[^"\\]|\\.)*"|(?<![-+.\w])(?:-?Infinity|NaN)(?![-+.\w])/g;
+  return text.replace(names, (found) => (found.startsWith('"') ? found : "0"));
 }
 
 function decode(token: string): string {
