@@ -1,11 +1,10 @@
-import { lstat, mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { FormatError, MachineError, NetworkError } from "../errors.ts";
+import { FormatError, NetworkError } from "../errors.ts";
 import { quote } from "../safetensors/quote.ts";
 import type { Shard } from "../safetensors/reader.ts";
 import { openShard } from "../safetensors/reader.ts";
-import { outputError, systemCode } from "../safetensors/system-error.ts";
 import type { RunSettings } from "./analyse.ts";
 import { planScanned, scannedTensors, warnOfFusedExperts } from "./analyse.ts";
 import { clearPrevious } from "./clear-previous.ts";
@@ -19,6 +18,7 @@ import { pairFileNames, refuseCollisions } from "./layout.ts";
 import { PairMaker, type Place } from "./make-pair.ts";
 import type { ManifestHead } from "./manifest.ts";
 import { OutputDirectory } from "./output-directory.ts";
+import { makeOwnFolder } from "./own-folder.ts";
 import type { ConversionPlan, HeaderRules } from "./plan.ts";
 import { headerRules, planByHeaders } from "./plan.ts";
 import { restoreShard } from "./restore.ts";
@@ -291,15 +291,4 @@ class Stream {
     if (scan === undefined) throw new Error(`no scan of shard ${index}`);
     return scan;
   }
-}
-
-/** A folder below the work folder, itself and not a link to one. */
-async function makeOwnFolder(path: string): Promise<void> {
-  await mkdir(path).catch((error) => {
-    if (systemCode(error) !== "EEXIST") throw outputError(error, path);
-  });
-  if ((await lstat(path)).isDirectory()) return;
-  throw new MachineError(`${quote(path)} is no folder, and output is never written through a link`, {
-    hint: "remove it or choose another -o",
-  });
 }

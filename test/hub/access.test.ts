@@ -1,0 +1,131 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { assertOk, assertRefused } from "../cli/run.ts";
+import { treeOf } from "../convert/checkpoints.ts";
+import { startWithModel } from "./published-model.ts";
+import { commitOf, filesOf, gitBlobId } from "./test-hub.ts";
+
+const { hub, scratch, cache, run, source, reference, convert } = await startWithModel();
+
+describe("the token", () => {
+  const token = "hf_good";
+
+  test("goes to the Hub only, not to where it redirects", async () => {
+    assertOk((await convert({ HF_TOKEN: token }, "org/private")).ended);
+    const [hubRequests, storage] = [false, true].map((at) =>
+      hub.requests.filter((request) => request.storage === at),
+    );
+    assert.ok(
+      hubRequests?.length && hubRequests.every(({ authorization }) => authorization === `Bearer ${token}`),
+    );
+    assert.ok(storage?.length && storage.every(({ authorization }) => authorization === undefined));
+  });
+
+  test("does not follow a listing to another origin", async () => {
+    const link = `<${hub.storageUrl}/elsewhere>; rel="next"`;
+    hub.fail(/\/tree\//, { kind: "body", text: "[]", headers: { link } });
+    assertRefused((await convert({ HF_TOKEN: token })).ended, 5, /the Hub's answer cannot be used/);
+    const [asked] = hub.requests.filter(({ url }) => url === "/elsewhere");
+    assert.equal(asked?.authorization, undefined);
+    assert.ok(asked);
+  });
+
+  test("is taken from --token, then HF_TOKEN, then the stored one", async () => {
+    const home = join(scratch, "token-home");
+    mkdirSync(home);
+    writeFileSync(join(home, "token"), `${token}\n`);
+    const env = { HF_HOME: home };
+    assertOk((await convert(env, "org/private")).ended);
+    assertRefused((await convert({ ...env, HF_TOKEN: "hf_bad" }, "org/private")).ended, 5, /404/);
+    assertOk((await convert({ ...env, HF_TOKEN: "hf_bad" }, "org/private", "--token", token)).ended);
+    assertRefused(
+      (await convert({ ...env, HF_HUB_DISABLE_IMPLICIT_TOKEN: "1" }, "org/private")).ended,
+      5,
+      /401/,
+    );
+  });
+
+  test("is never printed", async () => {
+    for (const given of [["--token", token], [`--token=${token}`]]) {
+      const good = await convert({}, "org/private", "--json", "--verbose", ...given);
+      assertOk(good.ended);
+      assert.match(good.ended.stdout, /"(--token=)?\*\*\*"/);
+      const bad = await convert({}, "org/none", "--verbose", ...given);
+      for (const { stdout, stderr } of [good.ended, bad.ended]) assert.ok(!(stdout + stderr).includes(token));
+    }
+    const odd = await convert({ HF_TOKEN: "hf_a\u001b[31m b" });
+    assertRefused(odd.ended, 2, /^Error: the Hub token holds a character that no token has$/);
+  });
+});
+
+describe("--offline", () => {
+  test("converts what the cache holds, by branch or commit, and asks nobody", async () => {
+    for (const [i, args] of [
+      ["org/model", "--offline"],
+      [`org/model@${commitOf("org/model")}`, "--offline"],
+      ["hf://org/model"],
+    ].entries()) {
+      const out = join(scratch, `offline-${i}`);
+      const env: Record<string, string> = i === 2 ? { HF_HUB_OFFLINE: "1" } : {};
+      assertOk(await run(["convert", ...args, "-o", out], { cache: "reference", env }));
+      assert.deepEqual(treeOf(out), treeOf(reference));
+    }
+    assert.deepEqual(hub.requests, []);
+  });
+
+  test("without it in the cache gives 5", async () => {
+    const { ended } = await convert({}, "org/model", "--offline");
+    assertRefused(ended, 5, /"org\/model" at "main" is not in the cache ".*", and this run is offline/);
+    const stream = await convert({ HF_HUB_OFFLINE: "1" }, "org/model", "--stream");
+    assertRefused(stream.ended, 5, /cannot be asked for: this run is offline/);
+    assert.deepEqual(hub.requests, []);
+  });
+});
+
+describe("a listing that is not to be trusted gives 4 and writes nothing:", () => {
+  const paths = [
+    "../evil.json",
+    "/etc/evil.json",
+    "..\\evil.json",
+    "C:evil.json",
+    "a\u0000b.json",
+    "nul.json",
+    "x".repeat(300),
+    "evil\u001b[31m.json",
+    "tail. ",
+  ];
+  for (const [i, path] of paths.entries()) {
+    test(JSON.stringify(path.slice(0, 20)), async () => {
+      const files = filesOf(source);
+      const listing = Object.entries(files).map(([name, bytes]) => ({
+        type: "file",
+        path: name === "tokenizer.json" ? path : name,
+        size: bytes.length,
+        oid: gitBlobId(bytes),
+        ...(bytes.length > 2048 && {
+          lfs: { oid: createHash("sha256").update(bytes).digest("hex"), size: bytes.length, pointerSize: 1 },
+        }),
+      }));
+      hub.add(`org/evil-${i}`, { files, listing });
+      const { ended, out, name } = await convert({}, `org/evil-${i}`);
+      if (path.includes("/")) {
+        // Below a folder, of which nothing is fetched.
+        assertOk(ended);
+        assert.ok(!existsSync(join(out, "evil.json")) && !existsSync(join(scratch, "evil.json")));
+      } else {
+        assertRefused(ended, 4, /lists a file ".*": a part of its path /);
+        assert.ok(!existsSync(out));
+      }
+      assert.ok(!existsSync(join(cache(name), "evil.json")));
+    });
+  }
+
+  test("an id that is a path", async () => {
+    const listing = [{ type: "file", path: "model.safetensors", size: 8, oid: "../../../evil" }];
+    hub.add("org/evil-id", { files: {}, listing });
+    assertRefused((await convert({}, "org/evil-id")).ended, 5, /with id \\"\.\.\/\.\.\/\.\.\/evil\\"/);
+  });
+});

@@ -1,0 +1,156 @@
+import assert from "node:assert/strict";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { assertOk, assertRefused, root } from "../cli/run.ts";
+import { treeOf } from "../convert/checkpoints.ts";
+import { startWithModel } from "./published-model.ts";
+
+const { hub, scratch, cache, run, start, reference, content, shardSha256, inStorage, assertSound } =
+  await startWithModel();
+
+describe("the cache", () => {
+  test("that is complete needs no content again", async () => {
+    assertOk(await run(["convert", "org/model", "-o", join(scratch, "again")], { cache: "reference" }));
+    assert.deepEqual(
+      hub.requests.filter(({ storage, range }) => storage && range === undefined),
+      [],
+    );
+  });
+
+  test("of a run that was killed is gone on with", async () => {
+    const args = ["convert", "org/model", "-o", join(scratch, "killed")];
+    hub.fail(inStorage, { kind: "silence", bytes: 100_000 }, 1);
+    const first = start(args, { cache: "killed" });
+    const partial = join(cache("killed"), "models--org--model/blobs", `${shardSha256}.incomplete`);
+    while (!existsSync(partial) || readFileSync(partial).length < 100_000)
+      await new Promise((done) => setTimeout(done, 5));
+    first.child.kill("SIGKILL");
+    await first.ended;
+    hub.requests.length = 0;
+    assertOk(await run(args, { cache: "killed" }));
+    assert.ok(
+      hub.requests.some(({ url, range }) => inStorage.test(`GET ${url}`) && range === "bytes=100000-"),
+    );
+    assert.deepEqual(treeOf(join(scratch, "killed")), treeOf(reference));
+    assertSound("killed");
+  });
+
+  test("of a run that is interrupted keeps what came, and gives 130", async () => {
+    hub.fail(inStorage, { kind: "silence", bytes: 100_000 }, 1);
+    const first = start(["convert", "org/model", "-o", join(scratch, "interrupted")], {
+      cache: "interrupted",
+    });
+    const partial = join(cache("interrupted"), "models--org--model/blobs", `${shardSha256}.incomplete`);
+    while (!existsSync(partial) || readFileSync(partial).length < 100_000)
+      await new Promise((done) => setTimeout(done, 5));
+    first.child.kill("SIGINT");
+    assertRefused(await first.ended, 130, /interrupted by SIGINT/);
+    assert.equal(readFileSync(partial).length, 100_000);
+    assert.ok(!existsSync(join(scratch, "interrupted")));
+  });
+
+  test("with a beginning that is another's starts again", async () => {
+    const folder = join(cache("foreign"), "models--org--model/blobs");
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, `${shardSha256}.incomplete`), Buffer.alloc(5000, 1));
+    assertOk(await run(["convert", "org/model", "-o", join(scratch, "foreign")], { cache: "foreign" }));
+    assertSound("foreign");
+  });
+
+  test("with a whole content under the name of a beginning asks for none of it", async () => {
+    const folder = join(cache("whole"), "models--org--model/blobs");
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, `${shardSha256}.incomplete`), content);
+    assertOk(await run(["convert", "org/model", "-o", join(scratch, "whole")], { cache: "whole" }));
+    assert.ok(!hub.requests.some(({ url }) => inStorage.test(`GET ${url}`)));
+  });
+
+  test("of several runs at once fetches each content once", async () => {
+    // The first is held up with the lock in its hand.
+    hub.fail(inStorage, { kind: "silence", bytes: 65_536 }, 1);
+    const options = { cache: "twins", env: { HF_HUB_DOWNLOAD_TIMEOUT: "1.5" } };
+    const convertTo = (i: number) => run(["convert", "org/model", "-o", join(scratch, `twin-${i}`)], options);
+    const first = convertTo(0);
+    while (!hub.requests.some(({ url }) => inStorage.test(`GET ${url}`)))
+      await new Promise((done) => setTimeout(done, 5));
+    for (const ended of await Promise.all([first, convertTo(1), convertTo(2)])) assertOk(ended);
+    const ranges = hub.requests.filter(({ url }) => inStorage.test(`GET ${url}`)).map(({ range }) => range);
+    assert.deepEqual(ranges, [undefined, "bytes=65536-"]);
+    assertSound("twins");
+  });
+
+  test("that was damaged after its files were checked is noticed", async () => {
+    assertOk(await run(["convert", "org/model", "-o", join(scratch, "before-damage")], { cache: "damaged" }));
+    const blob = join(cache("damaged"), "models--org--model/blobs", shardSha256);
+    const bytes = readFileSync(blob);
+    bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
+    writeFileSync(blob, bytes);
+    const ended = await run(["convert", "org/model", "-o", join(scratch, "damaged")], { cache: "damaged" });
+    assertRefused(ended, 4, /in the cache has sha256 [0-9a-f]{64}, the Hub lists/);
+  });
+
+  test("is never written through a link", async () => {
+    const outside = join(scratch, "outside");
+    mkdirSync(outside);
+    writeFileSync(join(outside, "file"), "mine");
+    for (const folder of ["blobs", "snapshots", "refs"]) {
+      const root = join(cache("linked"), "models--org--model");
+      rmSync(root, { recursive: true, force: true });
+      mkdirSync(root, { recursive: true });
+      symlinkSync(outside, join(root, folder));
+      const ended = await run(["convert", "org/model", "-o", join(scratch, "linked")], { cache: "linked" });
+      assertRefused(ended, 3, /is no folder, and the cache is never written through a link/);
+    }
+    const blobs = join(cache("linked-file"), "models--org--model/blobs");
+    mkdirSync(blobs, { recursive: true });
+    symlinkSync(join(outside, "file"), join(blobs, `${shardSha256}.incomplete`));
+    const ended = await run(["convert", "org/model", "-o", join(scratch, "linked")], {
+      cache: "linked-file",
+    });
+    assertRefused(ended, 3, /cannot be written: too many symbolic links/);
+    assert.equal(readFileSync(join(outside, "file"), "utf8"), "mine");
+    assert.deepEqual(readdirSync(outside), ["file"]);
+  });
+
+  for (const [call, number, code] of [
+    ["write", 1, "EIO"],
+    ["write", 9, "ENOSPC"],
+    ["sync", 2, "EIO"],
+    ["rename", 3, "EACCES"],
+    ["open", 4, "EIO"],
+  ] as const) {
+    test(`that cannot be written (${call} ${number}, ${code}) gives 3 and is gone on with`, async () => {
+      const name = `failing-${call}-${number}`;
+      const args = ["convert", "org/model", "-o", join(scratch, name)];
+      const preload = `--import=${join(root, "test/cli/fail-calls.mjs")}`;
+      const env = { NODE_OPTIONS: preload, NESTEDFP_FAIL: `${call}:${number}:${code}` };
+      assertRefused(
+        await run(args, { cache: name, env }),
+        3,
+        new RegExp(`cannot be written: .*\\(${code}\\)`),
+      );
+      assert.ok(!existsSync(join(scratch, name)));
+      assertSound(name);
+      assertOk(await run(args, { cache: name }));
+      assert.deepEqual(treeOf(join(scratch, name)), treeOf(reference));
+    });
+  }
+
+  test("on a disk that takes no more gives 3", { skip: process.platform === "win32" }, async () => {
+    const ended = await run(["convert", "org/model", "-o", join(scratch, "full")], {
+      cache: "full",
+      shell: 'ulimit -f 64; exec "$@"',
+    });
+    assertRefused(ended, 3, /cannot be written: file too large \(EFBIG\)/);
+    assertSound("full");
+  });
+});
