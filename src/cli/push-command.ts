@@ -3,10 +3,10 @@ import { join } from "node:path";
 import type { RunSettings } from "../convert/analyse.ts";
 import type { ConvertedDirectory } from "../convert/converted-directory.ts";
 import { openConverted } from "../convert/converted-directory.ts";
-import { manifestName } from "../convert/manifest.ts";
+import { type Manifest, type ManifestHead, manifestName } from "../convert/manifest.ts";
 import { sumsName } from "../convert/sums.ts";
 import { verifyDirectory } from "../convert/verify.ts";
-import { CheckError, UsageError } from "../errors.ts";
+import { CheckError, FormatError, UsageError } from "../errors.ts";
 import { type PushedFile, push } from "../hub/push.ts";
 import { parseRepoReference, type RepoReference } from "../hub/repo-id.ts";
 import { formatBytes, printable } from "../report/format.ts";
@@ -39,6 +39,7 @@ async function run(
   const hasLower = await anyLower(directory);
   await refuseDamaged(path, !hasLower, settings);
   const { manifest } = directory;
+  refuseOddSource(manifest.source, path);
   const listed = manifest.files.filter(({ role }) => hasLower || role !== "lower");
   const { name, version } = readTool();
   const card = modelCard({
@@ -64,7 +65,10 @@ async function run(
   if (flags.dryRun) {
     const lines = files.map((file) => `${printable(file.path)}  ${formatBytes(file.size)}`);
     const last = `${reference.id}: ${files.length} files, ${formatBytes(bytes)}; nothing was sent`;
-    return { result: { ...list, card, commit: null }, report: [...lines, "", card, last].join("\n") };
+    return {
+      result: { ...list, card, commit: null },
+      report: [...lines, "", ...card.split("\n").map(printable), last].join("\n"),
+    };
   }
   const options = {
     title: flags.message ?? `NestedFP checkpoint (${name} ${version})`,
@@ -99,6 +103,19 @@ async function refuseDamaged(path: string, fp8Only: boolean, settings: RunSettin
   throw new CheckError(
     `${quote(path)} does not pass verify: ${quote(first.file)} ${first.message} (${problems.length} problems)`,
     { hint: "convert again, or see all with `nestedfp verify DIR`" },
+  );
+}
+
+/** What a manifest says of its source goes into the front matter of a card. @throws FormatError */
+function refuseOddSource({ repo, revision }: (Manifest | ManifestHead)["source"], path: string): void {
+  if (
+    repo === null ||
+    (/^[\w.-]{1,96}(?:\/[\w.-]{1,96})?$/.test(repo) && /^[0-9a-f]{40}$/.test(revision ?? ""))
+  )
+    return;
+  throw new FormatError(
+    `the manifest of ${quote(path)} names the source ${quote(repo)} at ${quote(String(revision))}, not a repository at a commit`,
+    { hint: "convert again" },
   );
 }
 

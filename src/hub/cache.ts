@@ -1,3 +1,5 @@
+import { randomUUID } from "node:crypto";
+import { createReadStream } from "node:fs";
 import {
   constants,
   copyFile,
@@ -17,6 +19,7 @@ import { lockFile } from "../native/lock-file.ts";
 import { quote } from "../safetensors/quote.ts";
 import { outputError, systemCode } from "../safetensors/system-error.ts";
 import { AtomicFile } from "../safetensors/writer.ts";
+import { contentHash } from "./content-hash.ts";
 import type { RepoReference } from "./repo-id.ts";
 import { isCommit } from "./repo-id.ts";
 import type { RepoFile, Repository } from "./repository.ts";
@@ -55,10 +58,18 @@ export class CachedRepository {
     await makeFolder(this.#cache, join(".locks", this.#name));
   }
 
-  /** Whether the content is there whole. What is called so was checked when it came. */
+  /**
+   * Whether the content is there whole. What is called so was checked when it came; small files are checked again,
+   * and large ones are hashed by who reads them.
+   */
   async has(file: RepoFile): Promise<boolean> {
-    const status = await stat(this.blobPath(file)).catch(() => undefined);
-    return status?.isFile() === true && status.size === file.size;
+    const path = this.blobPath(file);
+    const status = await stat(path).catch(() => undefined);
+    if (status?.isFile() !== true || status.size !== file.size) return false;
+    if (file.kind === "sha256") return true;
+    const hash = contentHash(file);
+    for await (const part of createReadStream(path)) hash.update(part);
+    return hash.digest("hex") === file.oid;
   }
 
   /**
@@ -98,7 +109,7 @@ export class CachedRepository {
     await makeFolder(this.root, join("snapshots", commit, dirname(file.path)));
     const target = relative(dirname(path), this.blobPath(file));
     if ((await readlink(path).catch(() => undefined)) === target) return;
-    const temporary = join(dirname(path), `.${file.oid.slice(0, 16)}.${process.pid}.tmp`);
+    const temporary = join(dirname(path), `.${randomUUID()}.tmp`);
     try {
       await rm(temporary, { force: true });
       // Where links are not allowed, as on Windows, the Python tools keep a copy.
@@ -119,7 +130,7 @@ export class CachedRepository {
     const path = join(this.root, "refs", revision);
     await makeFolder(this.root, join("refs", dirname(revision)));
     if ((await readFile(path, "utf8").catch(() => "")) === commit) return;
-    const file = await AtomicFile.create(join(this.root, "refs", `.${process.pid}.tmp`));
+    const file = await AtomicFile.create(join(this.root, "refs", `.${randomUUID()}.tmp`));
     try {
       await file.write(Buffer.from(commit), 0);
       await file.commit(path);

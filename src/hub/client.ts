@@ -15,6 +15,11 @@ const passing = new Set([...refused, 408, 500, 502, 504]);
 /** A server that asks for a longer pause gets none: the error says so instead. */
 const longestPauseMs = 60_000;
 
+/** A page of a listing has a thousand files, of some hundred bytes each. */
+const largestAnswer = 64 * 1024 * 1024;
+const mostRequests = 2000;
+const largestRefusal = 64 * 1024;
+
 export type HubRequest = {
   readonly subject: Subject;
   readonly signal: AbortSignal;
@@ -64,6 +69,7 @@ export class HubClient {
       }
       if (response.ok) return response;
       const refusal = await readRefusal(response);
+      signal.throwIfAborted();
       const asked = retryAfter(response);
       const mayPass = attempt < tries && (again ? passing : refused).has(refusal.status);
       if (!mayPass || (asked ?? 0) > longestPauseMs) throw statusError(refusal, subject, this.options);
@@ -71,9 +77,13 @@ export class HubClient {
     }
   }
 
-  /** As the `fetch` that @huggingface/hub takes. */
+  /** As the `fetch` that @huggingface/hub takes, for answers of the API: more than any should need is an error. */
   fetchFor(subject: Subject, signal: AbortSignal): typeof fetch {
-    return (url, init = {}) => this.request(String(url), { subject, signal, init });
+    let requests = 0;
+    return async (url, init = {}) => {
+      if (++requests > mostRequests) throw new TypeError(`an answer in more than ${mostRequests} pages`);
+      return limited(await this.request(String(url), { subject, signal, init }));
+    };
   }
 
   /** Ends idle connections, which would keep the process alive. */
@@ -99,9 +109,44 @@ function originOf(url: string): string {
   return URL.canParse(url) ? new URL(url).origin : "";
 }
 
+/** The answer, whose body fails once it is larger than {@link largestAnswer}. */
+function limited(response: Response): Response {
+  if (response.body === null) return response;
+  let bytes = 0;
+  const counted = new TransformStream<Uint8Array, Uint8Array>({
+    transform(part, controller) {
+      bytes += part.length;
+      if (bytes > largestAnswer) throw new TypeError(`an answer of more than ${largestAnswer} bytes`);
+      controller.enqueue(part);
+    },
+  });
+  const { status, statusText, headers } = response;
+  return new Response(response.body.pipeThrough(counted), {
+    status,
+    statusText,
+    headers: new Headers([...headers]),
+  });
+}
+
+/** As far as a sentence needs it; what follows is not read. */
+async function startOf(response: Response): Promise<string> {
+  const parts: Uint8Array[] = [];
+  let bytes = 0;
+  try {
+    for await (const part of response.body ?? []) {
+      parts.push(part);
+      bytes += part.length;
+      if (bytes > largestRefusal) break;
+    }
+  } catch {
+    // What came is enough, or nothing is.
+  }
+  return Buffer.concat(parts).toString();
+}
+
 async function readRefusal(response: Response): Promise<Refusal> {
   const header = (name: string): string => response.headers.get(name) ?? "";
-  const body = await response.text().catch(() => "");
+  const body = await startOf(response);
   return {
     status: response.status,
     code: header("x-error-code"),

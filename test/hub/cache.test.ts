@@ -13,8 +13,9 @@ import { describe, test } from "node:test";
 import { assertOk, assertRefused, root } from "../cli/run.ts";
 import { treeOf } from "../convert/checkpoints.ts";
 import { startWithModel } from "./published-model.ts";
+import { filesOf } from "./test-hub.ts";
 
-const { hub, scratch, cache, run, start, reference, content, shardSha256, inStorage, assertSound } =
+const { hub, source, scratch, cache, run, start, reference, content, shardSha256, inStorage, assertSound } =
   await startWithModel();
 
 describe("the cache", () => {
@@ -96,6 +97,35 @@ describe("the cache", () => {
     writeFileSync(blob, bytes);
     const ended = await run(["convert", "org/model", "-o", join(scratch, "damaged")], { cache: "damaged" });
     assertRefused(ended, 4, /in the cache has sha256 [0-9a-f]{64}, the Hub lists/);
+  });
+
+  test("whose small file was damaged gets it again", async () => {
+    const options = { cache: "damaged-small" };
+    const first = join(scratch, "before-small-damage");
+    assertOk(await run(["convert", "org/model", "-o", first], options));
+    const blobs = join(cache("damaged-small"), "models--org--model/blobs");
+    const small = readdirSync(blobs).filter((name) => name.length === 40);
+    assert.ok(small.length > 0);
+    for (const name of small) {
+      const bytes = readFileSync(join(blobs, name));
+      bytes[0] = (bytes[0] ?? 0) ^ 1;
+      writeFileSync(join(blobs, name), bytes);
+    }
+    const again = join(scratch, "after-small-damage");
+    assertOk(await run(["convert", "org/model", "-o", again], options));
+    assert.deepEqual(treeOf(again), treeOf(first));
+  });
+
+  test("holds several files of the same content, linked at once", async () => {
+    const same = Object.fromEntries(
+      Array.from({ length: 8 }, (_, i) => [`same-${i}.json`, Buffer.from("{}")]),
+    );
+    hub.add("org/same", { files: { ...filesOf(source), ...same } });
+    const options = { cache: "same" };
+    for (const round of [1, 2, 3]) {
+      rmSync(join(cache("same"), "models--org--same/snapshots"), { recursive: true, force: true });
+      assertOk(await run(["convert", "org/same", "-o", join(scratch, `same-${round}`)], options));
+    }
   });
 
   test("is never written through a link", async () => {

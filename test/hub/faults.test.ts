@@ -198,3 +198,18 @@ test("a listing of many pages is read whole", async () => {
   assertOk(ended);
   assert.deepEqual(treeOf(out), treeOf(reference));
 });
+
+describe("an answer without an end is an error:", () => {
+  test("a body", async () => {
+    hub.fail(/\/revision\//, { kind: "endless" });
+    const { ended } = await convert();
+    assertRefused(ended, 5, /more than 67108864 bytes/);
+  });
+
+  test("pages", async () => {
+    const next = `<${hub.url}/api/models/org/model/tree/main?cursor=1>; rel="next"`;
+    hub.fail(/\/tree\//, { kind: "body", text: "[]", headers: { link: next } });
+    const { ended } = await convert();
+    assertRefused(ended, 5, /more than 2000 pages/);
+  });
+});

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { before, describe, test } from "node:test";
@@ -51,6 +52,23 @@ describe("push", () => {
     assert.ok(
       hub.requests.filter(({ storage }) => storage).every(({ authorization }) => authorization === undefined),
     );
+  });
+
+  test("refuses a manifest whose source is no repository: it would write the card", async () => {
+    const odd = join(scratch, "odd-source");
+    cpSync(converted, odd, { recursive: true });
+    const path = join(odd, "nestedfp/manifest.json");
+    const text = readFileSync(path, "utf8");
+    const evil = JSON.stringify("a/b\nlicense: evil\n---\n# x \u001b[2J");
+    const changed = text.replace('"base/model"', evil);
+    assert.notEqual(changed, text);
+    writeFileSync(path, changed);
+    const sums = join(odd, "nestedfp/SHA256SUMS");
+    const hash = (bytes: string) => createHash("sha256").update(bytes).digest("hex");
+    writeFileSync(sums, readFileSync(sums, "utf8").replace(hash(text), hash(changed)));
+    const ended = await run(["push", odd, "me/odd", "--dry-run"], { env });
+    assertRefused(ended, 4, /names the source "a\/b\\nlicense/);
+    assert.ok(!`${ended.stdout}${ended.stderr}`.includes("\u001b"));
   });
 
   test("makes a card that names its base, its licence and how to load and restore it", async () => {

@@ -150,6 +150,11 @@ export class TestHub {
       response.writeHead(fault.status, fault.headers).end('{"error":"as the test asked"}');
       return;
     }
+    if (fault?.kind === "endless" && url.startsWith("/api/")) {
+      response.writeHead(200, { "content-type": "application/json" });
+      this.#sendEndlessly(response);
+      return;
+    }
     if (fault?.kind === "body") {
       response.writeHead(200, { "content-type": "application/json", ...fault.headers }).end(fault.text);
       return;
