@@ -5,7 +5,8 @@ import type { NativeCudaSession, NativeGemmConfig } from "../native/binding.ts";
 import { kernelsFolder } from "../native/cuda-probe.ts";
 
 import type { BenchDevice, BenchDeviceInfo, BenchLayer, Check, Contender } from "./bench-device.ts";
-import { cudaContenders, type Point } from "./cuda-contenders.ts";
+import { cudaContenders } from "./cuda-contenders.ts";
+import type { Point } from "./kernel-cost.ts";
 
 /** The configuration measured to be fastest on this device, if one was. */
 export type Tuned = (deviceName: string, point: Point & { readonly kernel: Precision }) => string | undefined;
