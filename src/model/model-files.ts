@@ -64,6 +64,7 @@ export async function openModel(path: string): Promise<ModelFiles> {
     const weights = new Map<string, StoredWeight>();
     for (const { name, shape } of expectedTensors(spec))
       weights.set(name, locate(checkpoint, lower, name, shape));
+    refuseMoreLayers(checkpoint, spec, configPath);
     const planes = [...weights.values()].filter((weight) => weight.kind === "planes");
     return {
       root: checkpoint.root,
@@ -83,6 +84,20 @@ export async function openModel(path: string): Promise<ModelFiles> {
   } catch (error) {
     await close();
     throw error;
+  }
+}
+
+/** A model cut off after some layers computes, and what it computes says nothing. */
+function refuseMoreLayers({ shards }: Checkpoint, { layers }: ModelSpec, configPath: string): void {
+  for (const { header } of shards) {
+    for (const { name } of header.tensors) {
+      const layer = /^model\.layers\.(\d{1,6})\./.exec(name)?.[1];
+      if (layer === undefined || Number(layer) < layers) continue;
+      throw new FormatError(
+        `${quote(configPath)} says num_hidden_layers ${layers}, but the weights have ${quote(name)}`,
+        { hint: "the configuration and the weights are of different models" },
+      );
+    }
   }
 }
 

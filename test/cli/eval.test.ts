@@ -229,6 +229,18 @@ const refusals: readonly (readonly [
     /no tensor "model\.layers\.4/,
   ],
   [
+    "a layer more than the config says",
+    async (t) => [
+      await tinyWith(t, "config.json", (json) => {
+        json.num_hidden_layers = 1;
+      }),
+      "--text",
+      text,
+    ],
+    4,
+    /says num_hidden_layers 1, but the weights have "model\.layers\.[1-9]/,
+  ],
+  [
     "an architecture that is not supported",
     async (t) => [
       await tinyWith(t, "config.json", (json) => {
