@@ -1,9 +1,9 @@
 import type { Codec } from "../codec/codec.ts";
+import { concurrently } from "../concurrency/concurrently.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import type { TensorInfo } from "../safetensors/header.ts";
 import { serializeHeader } from "../safetensors/header.ts";
 import type { Shard } from "../safetensors/reader.ts";
-import { concurrently } from "./concurrently.ts";
 import type { Listener } from "./events.ts";
 import { step } from "./events.ts";
 import { layoutPair, plannedTensor } from "./layout.ts";

@@ -1,8 +1,8 @@
 import { join } from "node:path";
+import { concurrently } from "../concurrency/concurrently.ts";
 import { openCheckpoint } from "../safetensors/checkpoint.ts";
 import type { RunSettings } from "./analyse.ts";
 import type { Problem } from "./check-pair.ts";
-import { concurrently } from "./concurrently.ts";
 import type { ConvertedDirectory } from "./converted-directory.ts";
 import { step } from "./events.ts";
 import { hashFile } from "./hash-file.ts";

@@ -1,11 +1,11 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { concurrently } from "../concurrency/concurrently.ts";
 import { FormatError } from "../errors.ts";
 import type { TensorInfo } from "../safetensors/header.ts";
 import { openShard, readWholeFile } from "../safetensors/reader.ts";
 import type { RunSettings } from "./analyse.ts";
 import type { Problem } from "./check-pair.ts";
-import { concurrently } from "./concurrently.ts";
 import type { ConvertedDirectory } from "./converted-directory.ts";
 import { step } from "./events.ts";
 import { hashFile } from "./hash-file.ts";

@@ -1,9 +1,9 @@
+import { concurrently } from "../concurrency/concurrently.ts";
 import { FormatError } from "../errors.ts";
 import { quote } from "../safetensors/quote.ts";
 import type { RunSettings } from "./analyse.ts";
 import { plannedBytes, planScanned, scanCheckpoint, warnOfFusedExperts } from "./analyse.ts";
 import { clearPrevious } from "./clear-previous.ts";
-import { concurrently } from "./concurrently.ts";
 import { refuseFullDisk } from "./disk-space.ts";
 import { finishDirectory } from "./finish-directory.ts";
 import { finishedEarlier } from "./finished-earlier.ts";

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { sourceBytes } from "../codec/codec.ts";
+import { concurrently } from "../concurrency/concurrently.ts";
 import { CheckError, FormatError } from "../errors.ts";
 import type { TensorInfo } from "../safetensors/header.ts";
 import { serializeHeader } from "../safetensors/header.ts";
@@ -8,7 +9,6 @@ import { readWholeFile } from "../safetensors/reader.ts";
 import { TensorFileWriter } from "../safetensors/writer.ts";
 import type { RunSettings } from "./analyse.ts";
 import { sourceName } from "./check-against.ts";
-import { concurrently } from "./concurrently.ts";
 import { withDtype } from "./config-text.ts";
 import type { ConvertedDirectory } from "./converted-directory.ts";
 import { step } from "./events.ts";

@@ -1,10 +1,10 @@
 import { join } from "node:path";
+import { concurrently } from "../concurrency/concurrently.ts";
 import type { Checkpoint } from "../safetensors/checkpoint.ts";
 import { openCheckpoint } from "../safetensors/checkpoint.ts";
 import type { Shard } from "../safetensors/reader.ts";
 import type { RunSettings } from "./analyse.ts";
 import { finiteMax, planScanned, scanCheckpoint, scannedTensors, summarise } from "./analyse.ts";
-import { concurrently } from "./concurrently.ts";
 import type { ConvertedDirectory } from "./converted-directory.ts";
 import { isConverted, openConverted, refuseUnconverted } from "./converted-directory.ts";
 import { step } from "./events.ts";

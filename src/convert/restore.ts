@@ -1,10 +1,10 @@
 import { join } from "node:path";
+import { concurrently } from "../concurrency/concurrently.ts";
 import { CheckError, FormatError } from "../errors.ts";
 import { quote } from "../safetensors/quote.ts";
 import { AtomicFile } from "../safetensors/writer.ts";
 import type { RunSettings } from "./analyse.ts";
 import { sourceName } from "./check-against.ts";
-import { concurrently } from "./concurrently.ts";
 import type { ConvertedDirectory } from "./converted-directory.ts";
 import { openConverted, refuseAbsentLower } from "./converted-directory.ts";
 import { refuseFullDisk } from "./disk-space.ts";

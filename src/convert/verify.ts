@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { concurrently } from "../concurrency/concurrently.ts";
 import { FormatError } from "../errors.ts";
 import { readWholeFile } from "../safetensors/reader.ts";
 import type { RunSettings } from "./analyse.ts";
@@ -8,7 +9,6 @@ import { checkManifest } from "./check-manifest.ts";
 import type { Problem } from "./check-pair.ts";
 import { checkPair } from "./check-pair.ts";
 import { checkStructure } from "./check-structure.ts";
-import { concurrently } from "./concurrently.ts";
 import { largestManifest, refuseUnconverted } from "./converted-directory.ts";
 import { step } from "./events.ts";
 import type { Manifest, SourceFile } from "./manifest.ts";

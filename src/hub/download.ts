@@ -1,6 +1,7 @@
+import { concurrently } from "../concurrency/concurrently.ts";
 import { CachedRepository } from "./cache.ts";
 import type { HubClient } from "./client.ts";
-import { inParallel } from "./in-parallel.ts";
+import { connections } from "./connections.ts";
 import { fileNamed, type RepoFile, type Repository } from "./repository.ts";
 import { transfer } from "./transfer.ts";
 
@@ -27,9 +28,9 @@ export async function download(
   const cached = new CachedRepository(client.options.cache, repository.reference);
   await cached.prepare();
   const files = paths.map((path) => fileNamed(repository, path));
-  await inParallel(files, signal, (file, either) =>
-    bring(client, repository, cached, file, either, listener),
-  );
+  const bringOne = (file: RepoFile, _: number, either: AbortSignal) =>
+    bring(client, repository, cached, file, either, listener);
+  await concurrently(files, connections, signal, () => bringOne);
   await cached.keepRef(repository.commit);
   return cached.snapshot(repository.commit);
 }

@@ -1,3 +1,4 @@
+import { concurrently } from "../concurrency/concurrently.ts";
 import { FormatError } from "../errors.ts";
 import { chooseCheckpointFile } from "../safetensors/find-checkpoint-file.ts";
 import type { SafetensorsHeader } from "../safetensors/header.ts";
@@ -5,7 +6,7 @@ import { parseHeader } from "../safetensors/header.ts";
 import { parseIndex } from "../safetensors/index-file.ts";
 import { quote } from "../safetensors/quote.ts";
 import type { HubClient } from "./client.ts";
-import { inParallel } from "./in-parallel.ts";
+import { connections } from "./connections.ts";
 import { readRange } from "./read-range.ts";
 import { fileNamed, type RepoFile, type Repository } from "./repository.ts";
 
@@ -65,12 +66,13 @@ export async function readHeaders(
   const places = new Map<string, string>();
   const weightMap = index && parseIndex(index.bytes, index.name).weightMap;
   let total = 0;
-  const read = await inParallel(shards, signal, async (file, either): Promise<RemoteShard> => {
+  const readOne = async (file: RepoFile, _: number, either: AbortSignal): Promise<RemoteShard> => {
     const header = await readHeader(client, repository, file, either);
     total += header.headerBytes;
     if (total > largestHeaders) throw tooLarge(index?.name ?? file.path);
     return { name: file.path, size: file.size, header };
-  });
+  };
+  const read = await concurrently(shards, connections, signal, () => readOne);
   for (const { name: shard, header } of read) {
     for (const { name } of header.tensors) {
       const listed = weightMap === undefined ? shard : weightMap.get(name);

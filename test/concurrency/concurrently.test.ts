@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { concurrently } from "../../src/convert/concurrently.ts";
+import { concurrently } from "../../src/concurrency/concurrently.ts";
 import { Prng } from "../safetensors/prng.ts";
 
 const never = new AbortController().signal;
