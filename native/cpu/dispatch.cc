@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "dispatch/by_cpu.h"
+
 namespace nestedfp::cpu {
 namespace {
 
@@ -13,27 +15,17 @@ constexpr const Implementation* kBestFirst[] = {
     &scalar_implementation,
 };
 
-std::vector<const Implementation*> ask_cpu() {
-    std::vector<const Implementation*> supported;
-    for (const Implementation* implementation : kBestFirst) {
-        if (implementation->is_supported()) supported.push_back(implementation);
-    }
-    return supported;
-}
-
 }  // namespace
 
 std::span<const Implementation* const> supported_implementations() {
     // Never destroyed: worker threads may still look here while the process exits.
-    static const auto& supported = *new std::vector<const Implementation*>(ask_cpu());
+    static const auto& supported =
+        *new std::vector<const Implementation*>(dispatch::supported_by_cpu<Implementation>(kBestFirst));
     return supported;
 }
 
 const Implementation* find_implementation(std::string_view name) {
-    for (const Implementation* implementation : supported_implementations()) {
-        if (name == implementation->name) return implementation;
-    }
-    return nullptr;
+    return dispatch::find_by_name(supported_implementations(), name);
 }
 
 }  // namespace nestedfp::cpu
