@@ -3,12 +3,11 @@ import { FormatError } from "../errors.ts";
 import { quote } from "../safetensors/quote.ts";
 import type { RunSettings } from "./analyse.ts";
 import { plannedBytes, planScanned, scanCheckpoint, warnOfFusedExperts } from "./analyse.ts";
-import { clearPrevious } from "./clear-previous.ts";
-import { refuseFullDisk } from "./disk-space.ts";
 import { finishDirectory } from "./finish-directory.ts";
 import { finishedEarlier } from "./finished-earlier.ts";
 import { refuseCollisions } from "./layout.ts";
 import { PairMaker } from "./make-pair.ts";
+import { makeRoom } from "./make-room.ts";
 import type { ManifestHead, Summary } from "./manifest.ts";
 import type { ExistingPolicy } from "./output-directory.ts";
 import { OutputDirectory } from "./output-directory.ts";
@@ -164,14 +163,8 @@ class Conversion {
     const plan = planScanned(tensors, scans, rules, this.#options.plan);
     refuseCollisions(tensors, plan);
     warnOfFusedExperts(tensors, plan, this.#settings.listener);
-    // Not only under --force: the run that is resumed may have been killed under it, before it came to this.
-    if (!this.#record.cleared) {
-      await clearPrevious(this.#directory);
-      await this.#directory.claim();
-      await this.#record.keepCleared();
-    }
     const planned = plannedBytes(shards, plan);
-    await refuseFullDisk(this.#directory.path, planned.upper + planned.lower - (await this.#bytesPlaced()));
+    await makeRoom(this.#directory, this.#record, shards.length, planned.upper + planned.lower);
 
     const maker = new PairMaker(this.#directory, this.#record, this.#options.verify, this.#settings);
     const pairs = await concurrently(shards, this.#settings.budget.workers, this.#settings.signal, () => {
@@ -189,15 +182,5 @@ class Conversion {
 
   #announce(bytes: number): void {
     this.#settings.listener({ type: "total", bytes });
-  }
-
-  /** Bytes of pairs that an earlier run finished. */
-  async #bytesPlaced(): Promise<number> {
-    let bytes = 0;
-    for (const index of this.#source.checkpoint.shards.keys()) {
-      const record = await this.#record.pairOf(index);
-      if (record) bytes += record.upper.size + record.lower.size;
-    }
-    return bytes;
   }
 }

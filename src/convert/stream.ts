@@ -7,15 +7,14 @@ import type { Shard } from "../safetensors/reader.ts";
 import { openShard } from "../safetensors/reader.ts";
 import type { RunSettings } from "./analyse.ts";
 import { planScanned, scannedTensors, warnOfFusedExperts } from "./analyse.ts";
-import { clearPrevious } from "./clear-previous.ts";
 import type { ConvertOptions, ConvertResult, Tool } from "./convert.ts";
 import { refuseOtherContent, resultOf } from "./convert.ts";
-import { refuseFullDisk } from "./disk-space.ts";
 import { step } from "./events.ts";
 import { finishDirectory } from "./finish-directory.ts";
 import { finishedEarlier } from "./finished-earlier.ts";
 import { pairFileNames, refuseCollisions } from "./layout.ts";
 import { PairMaker, type Place } from "./make-pair.ts";
+import { makeRoom } from "./make-room.ts";
 import type { ManifestHead } from "./manifest.ts";
 import { OutputDirectory } from "./output-directory.ts";
 import { makeOwnFolder } from "./own-folder.ts";
@@ -119,7 +118,7 @@ class Stream {
     const bytes = shards.reduce((sum, { size }) => sum + size, 0);
     this.#settings.listener({ type: "total", bytes: bytes * (this.#options.verify === "full" ? 5 : 3) });
     const source = await this.#fetchRoot();
-    await this.#makeRoom(source);
+    await this.#prepare(source);
 
     const pairs: PairRecord[] = [];
     for (const index of shards.keys()) pairs.push(await this.#convertShard(index));
@@ -147,22 +146,12 @@ class Stream {
     return viewSource({ root, index, shards }, `${origin.repo}@${origin.revision}`, origin);
   }
 
-  async #makeRoom({ tensors }: SourceView): Promise<void> {
+  async #prepare({ tensors }: SourceView): Promise<void> {
     const plan = planByHeaders(tensors, this.#rules, this.#options.plan);
     refuseCollisions(tensors, plan);
-    if (!this.#record.cleared) {
-      await clearPrevious(this.#directory);
-      await this.#directory.claim();
-      await this.#record.keepCleared();
-    }
-    let placed = 0;
-    for (const index of this.#remote.shards.keys()) {
-      const record = await this.#record.pairOf(index);
-      if (record) placed += record.upper.size + record.lower.size;
-    }
     // Without patches, of which nobody knows yet how few they are.
     const peak = streamPeak(this.#remote, plan, 0);
-    await refuseFullDisk(this.#directory.path, peak.total - placed);
+    await makeRoom(this.#directory, this.#record, this.#remote.shards.length, peak.total);
   }
 
   /** A shard's pair, by what is known when it is its turn. */
