@@ -55,7 +55,8 @@ function omissions(omitted: ConvertResult["omitted"]): string[] {
   ];
 }
 
-const plannedColumns: readonly Column<DryRunResult["tensors"][number]>[] = [
+/** What was decided of a tensor, and by which numbers. */
+const decisionColumns: readonly Column<DryRunResult["tensors"][number] | InspectedTensor>[] = [
   { title: "tensor", value: (row) => printable(row.name) },
   { title: "dtype", value: (row) => row.dtype },
   { title: "shape", value: (row) => row.shape.join(" x ") },
@@ -67,6 +68,10 @@ const plannedColumns: readonly Column<DryRunResult["tensors"][number]>[] = [
     align: "right",
     value: (row) => (row.action === "nest" ? String(row.row_shift_max ?? "") : ""),
   },
+];
+
+const plannedColumns: readonly Column<DryRunResult["tensors"][number]>[] = [
+  ...decisionColumns,
   {
     title: "patches",
     align: "right",
@@ -102,17 +107,7 @@ function peakDisk({ peak_disk }: DryRunResult): string[] {
 }
 
 export const inspectColumns: readonly Column<InspectedTensor>[] = [
-  { title: "tensor", value: (row) => printable(row.name) },
-  { title: "dtype", value: (row) => row.dtype },
-  { title: "shape", value: (row) => row.shape.join(" x ") },
-  { title: "max |w|", align: "right", value: (row) => maximum(row.max_abs) },
-  { title: "action", value: (row) => row.action },
-  { title: "reason", value: (row) => row.reason ?? "" },
-  {
-    title: "shift",
-    align: "right",
-    value: (row) => (row.action === "nest" ? String(row.row_shift_max ?? "") : ""),
-  },
+  ...decisionColumns,
   { title: "SQNR dB", align: "right", value: sqnr },
 ];
 
