@@ -7,22 +7,9 @@ import type { RowsHeader } from "../../src/bench/rows-file.ts";
 import { donePoints, keptRows, parseRowsFile, RowsFile, rowsSchema } from "../../src/bench/rows-file.ts";
 import { FormatError, UsageError } from "../../src/errors.ts";
 import { scratchDirectory } from "../convert/scratch.ts";
-import { rowOf } from "./rows.ts";
+import { fakeRun, rowOf } from "./rows.ts";
 
-const header: RowsHeader = {
-  schema: rowsSchema,
-  device: {
-    kind: "cuda",
-    name: "Fake GPU",
-    compute_capability: "9.0",
-    sm_count: 132,
-    memory_bytes: 1,
-    driver: "580",
-    libraries: { cublaslt: "13.1" },
-  },
-  options: { cold: true, min_samples: 20, max_noise: 0.01, timeout_s: 5, tune: false },
-  started: "2026-11-22T00:00:00.000Z",
-};
+const header: RowsHeader = { schema: rowsSchema, ...fakeRun };
 
 const all = (rows: readonly BenchRow[]) => rows;
 
@@ -122,7 +109,7 @@ test("another device, driver or option, and a file that is there unasked, are re
   await refused(
     { ...header, device: { ...device, name: "Other" } },
     true,
-    /on "Fake GPU", and this is "Other"/,
+    /on "Fake <GPU>", and this is "Other"/,
   );
   await refused(
     { ...header, device: { ...device, driver: "581" } },

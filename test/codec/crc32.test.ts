@@ -3,8 +3,8 @@ import { test } from "node:test";
 import { crc32 as zlibCrc32 } from "node:zlib";
 
 import { crc32 } from "../../src/codec/crc32.ts";
+import { seededRandom } from "../safetensors/seeded-random.ts";
 import { testEach } from "./implementations.ts";
-import { seededRandom } from "./words.ts";
 
 const random = seededRandom(32);
 const bytes = Uint8Array.from({ length: 5000 }, () => Math.floor(random() * 256));

@@ -3,9 +3,10 @@ import assert from "node:assert/strict";
 import type { Codec, SourceDtype } from "../../src/codec/codec.ts";
 import { sourceBytes } from "../../src/codec/codec.ts";
 import { referenceCodec } from "../../src/codec/reference-codec.ts";
+import { seededRandom } from "../safetensors/seeded-random.ts";
 import { testEach } from "./implementations.ts";
 import { assertSameBytes } from "./same-bytes.ts";
-import { bytesOf, eligibleWords, float32Words, seededRandom } from "./words.ts";
+import { bytesOf, eligibleWords, float32Words } from "./words.ts";
 
 const shifts = Array.from({ length: 16 }, (_, shift) => shift);
 

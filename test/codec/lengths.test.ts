@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 
 import { type Codec, type SourceDtype, sourceBytes } from "../../src/codec/codec.ts";
 import { referenceCodec } from "../../src/codec/reference-codec.ts";
+import { seededRandom } from "../safetensors/seeded-random.ts";
 import { testEach } from "./implementations.ts";
 import { assertSameBytes } from "./same-bytes.ts";
-import { bytesOf, float32Words, seededRandom, weightWords } from "./words.ts";
+import { bytesOf, float32Words, weightWords } from "./words.ts";
 
 const longest = 257;
 const guard = 0xa5;

@@ -3,9 +3,10 @@ import { test } from "node:test";
 
 import type { Codec } from "../../src/codec/codec.ts";
 import { referenceCodec } from "../../src/codec/reference-codec.ts";
+import { seededRandom } from "../safetensors/seeded-random.ts";
 import { testEach } from "./implementations.ts";
 import { assertSameBytes } from "./same-bytes.ts";
-import { bytesOf, seededRandom, weightWords } from "./words.ts";
+import { bytesOf, weightWords } from "./words.ts";
 
 const cols = 300;
 const shifts = Uint8Array.of(0, 0, 5, 5, 2);

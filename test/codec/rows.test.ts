@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 
 import { type Codec, type SourceDtype, sourceBytes } from "../../src/codec/codec.ts";
 import { referenceCodec } from "../../src/codec/reference-codec.ts";
+import { seededRandom } from "../safetensors/seeded-random.ts";
 import { testEach } from "./implementations.ts";
 import { assertSameBytes } from "./same-bytes.ts";
-import { bytesOf, seededRandom, weightWords } from "./words.ts";
+import { bytesOf, weightWords } from "./words.ts";
 
 const dtypes = ["F16", "BF16", "F32"] as const;
 

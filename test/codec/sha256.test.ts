@@ -3,8 +3,8 @@ import { createHash } from "node:crypto";
 import { test } from "node:test";
 
 import { syncSha256 } from "../../src/codec/reference-codec.ts";
+import { seededRandom } from "../safetensors/seeded-random.ts";
 import { codecOfFile } from "./implementations.ts";
-import { seededRandom } from "./words.ts";
 
 const codec = codecOfFile(3);
 const random = seededRandom(256);

@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import type { AttentionOptions, Device } from "../../src/device/device.ts";
+import { seededRandom } from "../safetensors/seeded-random.ts";
 import { allDevices, testEach } from "./implementations.ts";
-import { activationValues, assertClose, assertSameBits, resultOf, seededRandom, uploaded } from "./values.ts";
+import { activationValues, assertClose, assertSameBits, resultOf, uploaded } from "./values.ts";
 
 type Inputs = { readonly q: Float32Array; readonly k: Float32Array; readonly v: Float32Array };
 

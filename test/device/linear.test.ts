@@ -3,6 +3,7 @@ import { test } from "node:test";
 
 import { e4m3ToNumber, halfToNumber, roundToE4m3 } from "../../src/codec/reference.ts";
 import type { Device, LinearOptions, WeightBytes } from "../../src/device/device.ts";
+import { seededRandom } from "../safetensors/seeded-random.ts";
 import { allDevices, testEach } from "./implementations.ts";
 import {
   activationValues,
@@ -11,7 +12,6 @@ import {
   eligibleWords,
   planesOf,
   resultOf,
-  seededRandom,
   shiftedWords,
   unalignedBytes,
   uploaded,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 
 import type { Device } from "../../src/device/device.ts";
+import { seededRandom } from "../safetensors/seeded-random.ts";
 import { testEach } from "./implementations.ts";
 import {
   activationValues,
@@ -8,7 +9,6 @@ import {
   eligibleWords,
   planesOf,
   resultOf,
-  seededRandom,
   shiftedWords,
   unalignedBytes,
   uploaded,

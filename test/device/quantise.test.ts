@@ -8,8 +8,9 @@ import {
   roundToHalf,
 } from "../../src/codec/reference.ts";
 import type { Device } from "../../src/device/device.ts";
+import { seededRandom } from "../safetensors/seeded-random.ts";
 import { testEach } from "./implementations.ts";
-import { assertSameBits, eligibleWords, resultOf, seededRandom, unalignedBytes, uploaded } from "./values.ts";
+import { assertSameBits, eligibleWords, resultOf, unalignedBytes, uploaded } from "./values.ts";
 
 /** E4M3(x / scale) of one token as values: the product with a diagonal of ones, whose sums have one term each. */
 async function quantisedToken(device: Device, token: Float32Array): Promise<Float32Array> {

@@ -5,15 +5,9 @@ import { text } from "node:stream/consumers";
 import { test } from "node:test";
 
 import { createCpuDevice } from "../../src/device/cpu.ts";
+import { seededRandom } from "../safetensors/seeded-random.ts";
 import { deviceOfFile } from "./implementations.ts";
-import {
-  activationValues,
-  assertSameBits,
-  resultOf,
-  seededRandom,
-  unalignedBytes,
-  uploaded,
-} from "./values.ts";
+import { activationValues, assertSameBits, resultOf, unalignedBytes, uploaded } from "./values.ts";
 
 /** Runs a module in a process of its own. A signal or a hang past the limit fails. */
 async function outputOf(script: string, ...flags: string[]): Promise<string> {

@@ -3,6 +3,7 @@ import { test } from "node:test";
 
 import { bf16ToNumber, halfToNumber } from "../../src/codec/reference.ts";
 import type { Device } from "../../src/device/device.ts";
+import { seededRandom } from "../safetensors/seeded-random.ts";
 import { allDevices, testEach } from "./implementations.ts";
 import {
   activationValues,
@@ -10,7 +11,6 @@ import {
   assertSameBits,
   eligibleWords,
   resultOf,
-  seededRandom,
   unalignedBytes,
   uploaded,
 } from "./values.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-
+import { seededRandom } from "../safetensors/seeded-random.ts";
 import { allDevices, testEach } from "./implementations.ts";
-import { activationValues, seededRandom, uploaded } from "./values.ts";
+import { activationValues, uploaded } from "./values.ts";
 
 function logSoftmax(row: Float32Array): number[] {
   const most = row.reduce((a, b) => Math.max(a, b), -Infinity);

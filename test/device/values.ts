@@ -3,17 +3,6 @@ import assert from "node:assert/strict";
 import { decompose, halfToNumber, reconstruct, roundToHalf } from "../../src/codec/reference.ts";
 import type { Activations, Device } from "../../src/device/device.ts";
 
-/** Numbers in [0, 1), the same in every run (mulberry32). */
-export function seededRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** A bell around zero; every 50th value is 20 times as far out, as in real activations. */
 export function activationValues(count: number, random: () => number): Float32Array {
   return Float32Array.from({ length: count }, (_, k) => {

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 
 import { decompose, halfToNumber, isEligible, reconstruct } from "../../src/codec/reference.ts";
-import { eligibleWords, planesOf, seededRandom, unalignedBytes } from "../device/values.ts";
+import { eligibleWords, planesOf, unalignedBytes } from "../device/values.ts";
 import { paddedK, toDeviceOrder } from "../kernels/device-layout.ts";
+import { seededRandom } from "../safetensors/seeded-random.ts";
 import { gpuTest } from "./session.ts";
 
 const hex = (value: number | undefined) => `0x${value?.toString(16)}`;

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 
 import { halfToNumber, roundToE4m3, roundToHalf } from "../../src/codec/reference.ts";
-import { activationValues, seededRandom, unalignedBytes } from "../device/values.ts";
+import { activationValues, unalignedBytes } from "../device/values.ts";
 import { toDeviceOrder } from "../kernels/device-layout.ts";
+import { seededRandom } from "../safetensors/seeded-random.ts";
 import { gpuTest } from "./session.ts";
 
 /** What src/device/device.ts says of activations "e4m3". */

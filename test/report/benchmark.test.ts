@@ -6,24 +6,10 @@ import { summarise } from "../../src/bench/summary.ts";
 import { benchCsvColumns, benchMarkdown, benchReport } from "../../src/report/benchmark.ts";
 import { benchPlot } from "../../src/report/benchmark-plot.ts";
 import { csvTable } from "../../src/report/table.ts";
-import { rowOf } from "../bench/rows.ts";
+import { fakeRun, rowOf } from "../bench/rows.ts";
 
 function resultOf(rows: readonly BenchRow[]): BenchResult {
-  return {
-    device: {
-      kind: "cuda",
-      name: "Fake <GPU>",
-      compute_capability: "9.0",
-      sm_count: 132,
-      memory_bytes: 1,
-      driver: "580",
-      libraries: { cublaslt: "13.1" },
-    },
-    options: { cold: true, min_samples: 20, max_noise: 0.01, timeout_s: 5, tune: false },
-    started: "2026-11-22T10:00:00.000Z",
-    rows,
-    summary: summarise(rows),
-  };
+  return { ...fakeRun, rows, summary: summarise(rows) };
 }
 
 const rows: BenchRow[] = [

@@ -1,17 +1,16 @@
-/** mulberry32: a small seeded generator, so that a failing case can be run again. */
+import { seededRandom } from "./seeded-random.ts";
+
+/** Draws from seededRandom, so that a failing case can be run again. */
 export class Prng {
-  #state: number;
+  readonly #random: () => number;
 
   constructor(seed: number) {
-    this.#state = seed;
+    this.#random = seededRandom(seed);
   }
 
   /** An integer in [0, bound). */
   below(bound: number): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % bound;
+    return (this.#random() * 2 ** 32) % bound;
   }
 
   pick<T>(items: readonly T[]): T {
