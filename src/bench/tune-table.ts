@@ -1,5 +1,4 @@
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { open, readFile, rename, rm } from "node:fs/promises";
 import type { Precision } from "../device/device.ts";
 import { FormatError } from "../errors.ts";
 import type { DeviceRecord } from "./result.ts";
@@ -96,9 +95,8 @@ export async function loadTuneTable(path: string): Promise<TuneTable> {
   });
 }
 
-/** Writes the table in place of the old one, whole or not at all. */
+/** Writes the table in place of the old one, whole or not at all. Its folder must be there. */
 export async function saveTuneTable(path: string, table: TuneTable): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
   const temporary = `${path}.${process.pid}.tmp`;
   try {
     const file = await open(temporary, "w");

@@ -1,4 +1,4 @@
-import { extname, join } from "node:path";
+import { dirname, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { BenchDevice } from "../bench/bench-device.ts";
 import { parseMRange } from "../bench/m-range.ts";
@@ -26,6 +26,7 @@ import { benchPlot } from "../report/benchmark-plot.ts";
 import { evaluationReport } from "../report/evaluation.ts";
 import { printable } from "../report/format.ts";
 import { csvTable } from "../report/table.ts";
+import { makeDirectories } from "../safetensors/make-directories.ts";
 import { inputError, outputError } from "../safetensors/system-error.ts";
 import { createBenchProgress } from "../ui/bench-progress.ts";
 import type { BenchFlags } from "./bench.ts";
@@ -64,6 +65,7 @@ export async function benchCommand(model: string | undefined, flags: BenchFlags)
   }
   const shapes = await benchShapes(model, flags);
   const tune = await loadTuned();
+  if (flags.tune) await makeDirectories(dirname(tunePath()));
   // Before the device is taken: what is wrong with the model or the text is known before hours of timing.
   const perplexity = await evaluateText(model, flags);
   const { device, notice } = await openBenchDevice(choice, flags.threads, tune);
@@ -71,8 +73,8 @@ export async function benchCommand(model: string | undefined, flags: BenchFlags)
     if (notice !== undefined && !flags.quiet) process.stderr.write(`Device: ${printable(notice)}\n`);
     const ms = tokens ?? defaultTokens[device.info.kind];
     const result = await measure(device, { shapes, ms, kernels: flags.kernels }, flags, rowsPath);
-    if (flags.tune) await rememberTuned(result);
-    return await finish({ ...result, ...(perplexity && { perplexity }) }, flags);
+    const finished = await finish({ ...result, ...(perplexity && { perplexity }) }, flags);
+    return flags.tune ? await remember(result, finished) : finished;
   } finally {
     device.close();
   }
@@ -232,14 +234,20 @@ async function loadTuned(): Promise<TuneTable> {
   }
 }
 
-/** Merges into what is on disk now: another run may have written meanwhile. */
-async function rememberTuned({ device, rows }: BenchResult): Promise<void> {
+/**
+ * Merges into what is on disk now: another run may have written meanwhile. When the disk takes no more, what was
+ * measured is printed all the same.
+ */
+async function remember({ device, rows }: BenchResult, finished: Finished): Promise<Finished> {
   try {
     await saveTuneTable(
       tunePath(),
       mergeTuneTable(await loadTuneTable(tunePath()), device, tuneEntries(rows)),
     );
+    return finished;
   } catch (error) {
-    throw error instanceof NestedFpError ? error : outputError(error, tunePath());
+    const failure = error instanceof NestedFpError ? error : outputError(error, tunePath());
+    process.stderr.write(`--tune is not remembered: ${printable(failure.message)}\n`);
+    return { ...finished, exitCode: finished.exitCode || 3 };
   }
 }

@@ -1,10 +1,11 @@
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { NestedFpError, UsageError } from "../errors.ts";
 import type { WindowRecord } from "../eval/eval.ts";
 import { ResumeFile } from "../eval/resume-file.ts";
 import { lockFile } from "../native/lock-file.ts";
 import { printable } from "../report/format.ts";
+import { makeDirectories } from "../safetensors/make-directories.ts";
 import { quote } from "../safetensors/quote.ts";
 import { outputError } from "../safetensors/system-error.ts";
 import { cacheDirectory } from "./cache-directory.ts";
@@ -27,7 +28,7 @@ export async function claimResume(
 ): Promise<ResumePlace | undefined> {
   const path = join(cacheDirectory(), "eval", `${identity}.jsonl`);
   return orWarn(path, flags, async () => {
-    await mkdir(dirname(path), { recursive: true });
+    await makeDirectories(dirname(path));
     const lockPath = `${path}.lock`;
     const lock = await lockFile(lockPath);
     if (lock === undefined) {

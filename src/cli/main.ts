@@ -1,6 +1,6 @@
 import { Console } from "node:console";
 import { Command, CommanderError } from "commander";
-import { NestedFpError } from "../errors.ts";
+import { MachineError, NestedFpError } from "../errors.ts";
 import { printable } from "../report/format.ts";
 import { outputError, systemCode } from "../safetensors/system-error.ts";
 import { addBench } from "./bench.ts";
@@ -47,7 +47,10 @@ globalThis.console = new Console(process.stderr);
 
 process.stdout.on("error", (error) => {
   // A reader that has seen enough, as `head`, is no failure; a full disk is.
-  if (systemCode(error) !== "EPIPE") process.exitCode = report(outputError(error, "standard output"));
+  if (systemCode(error) === "EPIPE") return;
+  const { message } = outputError(error, "standard output");
+  const hint = "what stdout leads to takes no more: free some space there, or send it elsewhere";
+  process.exitCode = report(new MachineError(message, { hint, cause: error }));
 });
 // Nobody is left to be told.
 process.stderr.on("error", () => undefined);

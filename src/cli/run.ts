@@ -18,7 +18,12 @@ export type Outcome = {
 };
 
 /** A finished command: the document of `--json` and of report files, and the report for people. */
-export type Finished = { readonly document: Document; readonly report: string; readonly exitCode: 0 | 1 };
+export type Finished = {
+  readonly document: Document;
+  readonly report: string;
+  /** 3 when there is a result, and this machine could not keep all that belongs to it. */
+  readonly exitCode: 0 | 1 | 3;
+};
 
 export type Document = {
   readonly schema: string;

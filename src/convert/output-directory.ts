@@ -4,6 +4,7 @@ import { lstat, mkdir, readdir, readFile, rename, rm, rmdir, stat, unlink } from
 import { dirname, join, resolve } from "node:path";
 import { NestedFpError, UsageError } from "../errors.ts";
 import { lockFile } from "../native/lock-file.ts";
+import { makeDirectories } from "../safetensors/make-directories.ts";
 import { quote } from "../safetensors/quote.ts";
 import { outputError, systemCode } from "../safetensors/system-error.ts";
 import { AtomicFile } from "../safetensors/writer.ts";
@@ -260,31 +261,6 @@ async function writeAtomically(temporary: string, final: string, bytes: Uint8Arr
     await file.abort();
     throw error;
   }
-}
-
-/** mkdir -p; returns the directories it had to make, innermost first. */
-async function makeDirectories(path: string): Promise<string[]> {
-  const missing: string[] = [];
-  for (
-    let at = path;
-    (await stat(at).catch(() => undefined)) === undefined && dirname(at) !== at;
-    at = dirname(at)
-  ) {
-    missing.push(at);
-  }
-  try {
-    // One by one: Node's recursive mkdir reports ENOENT for a file system that is read-only.
-    for (const directory of missing.toReversed()) await mkdir(directory).catch(ignoreExisting);
-  } catch (error) {
-    await removeEmpty(missing);
-    throw outputError(error, path);
-  }
-  return missing;
-}
-
-/** Another run may have made it meanwhile. */
-function ignoreExisting(error: unknown): void {
-  if (systemCode(error) !== "EEXIST") throw error;
 }
 
 async function removeEmpty(directories: readonly string[]): Promise<void> {

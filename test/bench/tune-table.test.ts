@@ -73,7 +73,7 @@ test("a configuration is found at the nearest M by ratio, and not for another sh
 });
 
 test("a table survives the disk, an absent one is empty, and no temporary file stays", async (t) => {
-  const path = join(await scratchDirectory(t), "cache", "tune.json");
+  const path = join(await scratchDirectory(t), "tune.json");
   assert.deepEqual(await loadTuneTable(path), emptyTuneTable);
   const table = mergeTuneTable(emptyTuneTable, h100, [entry(1, "a", 1.25)]);
   await saveTuneTable(path, table);

@@ -115,6 +115,55 @@ test("eval whose cache cannot grow goes on, and says so", {
   assert.equal(run.stderr.match(/Warning/g)?.length, 1);
 });
 
+describe("a cache directory that cannot be made", { skip: process.platform !== "linux" }, () => {
+  const env = { XDG_CACHE_HOME: "/proc/nowhere" };
+  const model = join(root, "fixtures/tiny-llama");
+  const problem = /"\/proc\/nowhere\/nestedfp[^"]*" cannot be written: no such file or directory \(ENOENT\)/;
+  const evaluation = ["eval", model, "--text", join(root, "fixtures/text/overlay.txt"), "--limit", "1"];
+
+  test("costs an evaluation no more than its --resume", async () => {
+    const run = await nestedfp([...evaluation, "--precision", "fp16", "--ctx", "32"], { env });
+    assert.equal(run.code, 0, run.stderr);
+    assert.match(run.stdout, /fp16: Final estimate: PPL = /);
+    assert.match(run.stderr, /^Warning: this run cannot be resumed: /m);
+    assert.match(run.stderr, problem);
+    assertRefused(await nestedfp([...evaluation, "--resume"], { env }), 3, problem);
+  });
+
+  test("ends bench --tune before anything is timed", async () => {
+    const run = await nestedfp(["bench", "--shapes", "32,32", "-m", "1", "--device", "cpu", "--tune"], {
+      env,
+    });
+    assertRefused(run, 3, problem);
+  });
+});
+
+test("bench --tune whose table cannot be kept prints what it measured, and gives 3", {
+  skip: process.platform === "win32",
+}, async (t) => {
+  const cache = await scratchDirectory(t);
+  mkdirSync(join(cache, "nestedfp"));
+  // What the user has is more than the limit lets be written again.
+  const entries = Array.from({ length: 50 }, (_, k) => ({
+    kernel: "fp16",
+    n: 1,
+    k,
+    m: 1,
+    config: "x",
+    us: 1,
+  }));
+  const devices = { Other: { driver: null, entries } };
+  writeFileSync(join(cache, "nestedfp/tune.json"), JSON.stringify({ schema: "nestedfp.tune/1", devices }));
+  const shape = ["--shapes", "32,32", "-m", "1", "--kernels", "fp16", "--min-samples", "2", "--timeout", "1"];
+  const run = await nestedfp(["bench", ...shape, "--device", "cpu", "--tune"], {
+    env: { XDG_CACHE_HOME: cache },
+    shell: 'ulimit -f 2; exec "$@"',
+  });
+  assert.equal(run.code, 3, run.stderr);
+  assert.match(run.stdout, /fp16/);
+  assert.match(run.stderr, /^--tune is not remembered: .*EFBIG/m);
+});
+
 describe("a target that must not be written gives 3:", { concurrency: 2 }, () => {
   for (const [name, args] of commands) {
     test(`a read-only file system, ${name}`, { skip: noMount }, async (t) => {
@@ -183,6 +232,7 @@ describe("standard output", { skip: process.platform !== "linux" }, () => {
   test("that is full gives 3 and no stack", async () => {
     const run = await nestedfp(["inspect", converted], { shell: '"$@" > /dev/full' });
     assertRefused(run, 3, /"standard output" cannot be written: no space left on device/);
+    assert.match(run.stderr, /^Hint: .*stdout/m);
   });
 
   test("that nobody reads to its end is no error", async () => {
