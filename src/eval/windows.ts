@@ -38,7 +38,8 @@ export type Layout = {
 /**
  * Lays windows over the ids of a text as a method does. Windows are views of `ids`, except where `llama.cpp`
  * replaces the first id.
- * @throws UsageError for options that no window can satisfy; FormatError when the text is too short
+ * @throws UsageError for options that no window can satisfy; FormatError when the text is too short, or the model for
+ *   the width
  */
 export function layoutWindows(ids: Int32Array, method: Method, options: LayoutOptions): Layout {
   const warnings: string[] = [];
@@ -75,9 +76,15 @@ function width(method: Method, options: LayoutOptions, warnings: string[]): numb
   const asked = count("--ctx", options.ctx, method === "llama.cpp" ? 3 : 2);
   const wanted = asked ?? methodWidth[method];
   if (wanted <= options.modelMax) return wanted;
-  if (asked !== undefined || method !== "plain") {
-    const source = asked === undefined ? `the window of method ${method}` : "--ctx";
-    warnings.push(`${source} is ${wanted}, but the model reads at most ${options.modelMax}, which is used`);
+  if (asked !== undefined) {
+    throw new FormatError(`--ctx is ${asked}, but the model reads at most ${options.modelMax} ids`, {
+      hint: `give --ctx ${options.modelMax} or less; the limit is max_position_embeddings of its config.json`,
+    });
+  }
+  if (method !== "plain") {
+    warnings.push(
+      `the window of method ${method} is ${wanted}, but the model reads at most ${options.modelMax}, which is used`,
+    );
   }
   return options.modelMax;
 }

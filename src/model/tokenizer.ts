@@ -9,6 +9,7 @@ import { systemCode } from "../safetensors/system-error.ts";
 
 import { JsonFields } from "./json-fields.ts";
 import { readAddedTokens } from "./tokenizer-added.ts";
+import { refuseUnknownDecoder } from "./tokenizer-decoder.ts";
 import { readModel } from "./tokenizer-model.ts";
 import { readNormalizer } from "./tokenizer-normalizer.ts";
 import { readPreTokenizer } from "./tokenizer-pre.ts";
@@ -55,6 +56,7 @@ export function createTokenizer(definition: Uint8Array, config?: Uint8Array): To
   const added = readAddedTokens(root);
   const idOf = (token: string) => added.ids.get(token) ?? model.ids.get(token);
   const special = readSpecialIds(root, settings, idOf);
+  refuseUnknownDecoder(root.object("decoder"));
   const port = startPort(root, {
     normalizer: readNormalizer(root.object("normalizer")),
     pre_tokenizer: readPreTokenizer(root.object("pre_tokenizer")),

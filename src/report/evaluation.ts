@@ -65,7 +65,7 @@ export function evaluationReport(result: EvalResult, width = Number.POSITIVE_INF
   const isShort = how.join("; ").length <= width;
   const estimates = rows.map(
     ({ precision, ppl, ppl_stderr }) =>
-      `${precision}: Final estimate: PPL = ${ppl.toFixed(4)} +/- ${ppl_stderr?.toFixed(5) ?? "nan"}`,
+      `${precision}: Final estimate: PPL = ${ppl.toFixed(4)}${ppl_stderr === null ? "" : ` +/- ${ppl_stderr.toFixed(5)}`}`,
   );
   return [textTables(columns, rows, width), "", how.join(isShort ? "; " : "\n"), ...estimates].join("\n");
 }

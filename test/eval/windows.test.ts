@@ -89,15 +89,25 @@ test("BOS is put into a copy, the ids stay as they are", () => {
   assert.deepEqual(ids, count(8));
 });
 
-test("a width beyond the model's is cut with a warning", () => {
+test("a method's width beyond the model's is cut, with a warning if the method is known by it", () => {
   const warnings = (method: Method, ctx: number | undefined) =>
     layoutWindows(count(500), method, { ctx, modelMax: 256, addsBos: false }).warnings;
-  assert.deepEqual(warnings("plain", 300), ["--ctx is 300, but the model reads at most 256, which is used"]);
   assert.deepEqual(warnings("plain", undefined), []);
   assert.deepEqual(warnings("gptq", undefined), [
     "the window of method gptq is 2048, but the model reads at most 256, which is used",
   ]);
   assert.deepEqual(warnings("hf", 256), []);
+});
+
+test("a width beyond the model's that was asked for is refused, whatever the method", () => {
+  for (const method of methods) {
+    const lay = (ctx: number) => layoutWindows(count(500), method, { ctx, modelMax: 256, addsBos: false });
+    assert.equal(lay(256).ctx, 256);
+    assert.throws(() => lay(257), {
+      name: "FormatError",
+      message: "--ctx is 257, but the model reads at most 256 ids",
+    });
+  }
 });
 
 for (const [name, n, method, options, error] of [

@@ -143,6 +143,12 @@ const template = (...single: string[]) => ({
   },
 });
 
+test("accepts every decoder of the library, as nothing is decoded", () => {
+  const parts = ["Replace", "ByteFallback", "Fuse", "Strip", "WordPiece", "CTC", "BPEDecoder"];
+  const decoders = [...parts, "ByteLevel", "Metaspace"].map((type) => ({ type }));
+  assert.deepEqual(build({ decoder: { type: "Sequence", decoders } }).ids("ab"), [1, 2]);
+});
+
 test("finds added tokens in the text", () => {
   const { ids, vocabSize } = build({ added_tokens: [added("<s>")] });
   assert.deepEqual([ids("a<s>b"), vocabSize], [[1, 99, 2], 100]);
@@ -256,6 +262,18 @@ for (const [name, members, problem] of [
     { post_processor: { type: "BertProcessing" } },
     'the post-processor "BertProcessing" is not supported',
   ],
+  [
+    "a post-processor inside",
+    { post_processor: { type: "Sequence", processors: [{ type: "Telepathy" }] } },
+    'the post-processor "Telepathy" is not supported',
+  ],
+  ["a decoder", { decoder: { type: "Telepathy" } }, 'the decoder "Telepathy" is not supported'],
+  [
+    "a decoder inside",
+    { decoder: { type: "Sequence", decoders: [{ type: "Fuse" }, { type: "Telepathy" }] } },
+    'the decoder "Telepathy" is not supported',
+  ],
+  ["a decoder without a type", { decoder: {} }, '"decoder.type" is missing'],
   ["a template without the text", template("<s>"), '"post_processor.single" leaves out the text'],
   ["a template with the text twice", template("A", "A"), '"post_processor.single" repeats the text'],
   [
