@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { Option } from "commander";
 import type { ActivationFormat, Precision } from "../device/device.ts";
+import { UsageError } from "../errors.ts";
 import type { Method } from "../eval/windows.ts";
 import type { RopeFrequencies } from "../model/rope.ts";
 import type { HubFlags } from "./hub-options.ts";
@@ -44,8 +45,9 @@ export function addEval(
   const command = program
     .command("eval")
     .description("perplexity of a model in every precision, and how far each is from fp16")
+    .usage("[options] <model>")
     .argument(
-      "<model>",
+      "[model]",
       "directory, .safetensors file, *.index.json, org/name[@rev] or hf://...; source or converted",
     )
     .option("--text <file...>", "UTF-8 text; several files are read as one")
@@ -84,12 +86,16 @@ export function addEval(
         .choices(["plain", "gptq", "llama.cpp", "hf"])
         .default("plain"),
     )
-    .option("--ctx <n>", "tokens of a window (default: the method's)", positive)
+    .option(
+      "--ctx <n>",
+      "tokens of a window, at most what the model reads (default: the method's, or what the model reads)",
+      positive,
+    )
     .option("--stride <n>", "tokens between windows, for --method hf (default: 512)", positive)
     .option("--limit <n>", "evaluate the first windows only", positive)
     .option("--device <name>", "auto, cpu, cuda or cuda:I", "auto")
     .addOption(threadsOption("threads of the device"))
-    .addOption(memoryOption(" (default: 3/4 of what is free)"))
+    .addOption(memoryOption("; 208M of it for other than the model (default: 3/4 of what is free)"))
     .option("--per-token", "add the negative log-likelihood of every scored token to the result", false)
     .option("--resume", "go on with an interrupted evaluation of the same kind", false)
     .addOption(
@@ -98,7 +104,12 @@ export function addEval(
     .option("-o, --output <file>", "also write the result to a file (.json, .csv, .md, .txt)");
   addHubOptions(command);
   addCommonOptions(command);
-  command.addHelpText("after", examples).action(async (model: string, flags: EvalFlags) => {
+  command.addHelpText("after", examples).action(async (model: string | undefined, flags: EvalFlags) => {
+    if (model === undefined) {
+      throw new UsageError("eval needs a model", {
+        hint: "name it before --text, which takes every word up to the next option",
+      });
+    }
     const { evalCommand } = await import("./eval-command.ts");
     finish(await evalCommand(model, flags), flags);
   });

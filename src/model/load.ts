@@ -32,9 +32,12 @@ export type Workload = {
 // each group would dominate.
 const fewestTokens = 4096;
 
-// Node itself, a tokenizer and the headers of a model of usual size (`npm run bench:eval -- --memory`), two blocks of
-// logits (src/eval/window-scorer.ts), and the scratch of the CPU device.
-const fixedBytes = (96 + 2 * 32 + 16) * 1024 ** 2;
+/**
+ * Taken off the memory before any layer is: Node itself, a tokenizer and the headers of a model of usual size (`npm run
+ * bench:eval -- --memory`), two blocks of logits (src/eval/window-scorer.ts), the scratch of the CPU device, and that of
+ * reading words.
+ */
+export const reservedBytes = (96 + 2 * 32 + 16) * 1024 ** 2 + halfWordsScratch;
 
 /**
  * Loads what stays in memory, and prepares the layers to stay or to stream under `maxMemory` bytes.
@@ -57,8 +60,7 @@ export async function loadModel(
   const each = Array.from({ length: spec.layers }, (_, layer) => layer);
   const layerBytes = Math.max(...each.map((layer) => loader.storedBytes(layer)));
   const otherBytes =
-    fixedBytes +
-    halfWordsScratch +
+    reservedBytes +
     2 * spec.vocabSize * spec.hiddenSize * (spec.tieWordEmbeddings ? 1 : 2) +
     scratchBytesPerToken(spec) * workload.batch +
     hiddenBytes +

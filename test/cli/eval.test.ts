@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { test } from "node:test";
+import { reservedBytes } from "../../src/model/load.ts";
 import { scratchDirectory } from "../convert/scratch.ts";
 import type { Run } from "./run.ts";
 import { assertOk, assertRefused, documentOf, nestedfp, root, start } from "./run.ts";
@@ -167,6 +169,13 @@ const refusals: readonly (readonly [
   RegExp,
 ])[] = [
   ["neither text nor ids", async () => [tiny], 2, /--text/],
+  ["a model that --text took for a file", async () => ["--text", text, tiny], 2, /eval needs a model/],
+  [
+    "a context beyond the model's",
+    async () => [tiny, "--text", text, "--ctx", "1025"],
+    4,
+    /--ctx is 1025, but the model reads at most 1024 ids/,
+  ],
   [
     "text that is not UTF-8",
     async (t) => [tiny, "--text", await file(t, Buffer.from([0x61, 0xff, 0xfe]))],
@@ -266,11 +275,54 @@ for (const [what, args, code, sentence] of refusals) {
   });
 }
 
-test("a context beyond the model's is cut, with a warning", async (t) => {
-  const run = await evaluate(t, [tiny, "--text", text, "--precision", "fp16", "--ctx", "4096", "--json"]);
+test("the window of a method beyond the model's is cut, with a warning", async (t) => {
+  const ids = Array.from({ length: 1100 }, () => "and").join(" ");
+  const args = [tiny, "--text", await file(t, ids), "--precision", "fp16", "--method", "gptq", "--json"];
+  const run = await evaluate(t, args);
   assert.equal(run.code, 0);
   assert.equal(documentOf<Result>(run).result.ctx, 1024);
-  assert.match(run.stderr, /Warning: --ctx is 4096/);
+  assert.match(run.stderr, /^Warning: the window of method gptq is 2048, .* at most 1024/);
+});
+
+test("--text takes its files up to the next option, wherever the model stands", async (t) => {
+  const parts = [await file(t, "one and "), await file(t, "another")];
+  const shas = [];
+  for (const args of [
+    [tiny, "--ctx", "5", "--text", ...parts],
+    [tiny, "--text", ...parts, "--ctx", "5"],
+    ["--text", ...parts, "--ctx", "5", tiny],
+    ["--text", parts[0], "--ctx", "5", "--text", parts[1], "--precision", "fp16", tiny],
+  ]) {
+    const run = await evaluate(t, [...(args as string[]), "--precision", "fp16", "--json"]);
+    assertOk(run);
+    const { ctx, text_sha256 } = documentOf<Result & { text_sha256: string }>(run).result;
+    shas.push([ctx, text_sha256]);
+  }
+  const sha256 = createHash("sha256").update("one and another").digest("hex");
+  assert.deepEqual(
+    shas,
+    shas.map(() => [5, sha256]),
+  );
+});
+
+test("a single scored id has no error, in the document null and in the report nothing", async (t) => {
+  const ids = await file(t, '{"input_ids": [[1, 2]]}');
+  const args = [tiny, "--token-ids", ids, "--precision", "fp16,fp8"];
+  const human = await evaluate(t, args);
+  assertOk(human);
+  assert.match(human.stdout, /^fp16: Final estimate: PPL = \d+\.\d{4}$/m);
+  assert.doesNotMatch(human.stdout, /nan|\+\/-|null/i);
+  const { precisions } = documentOf<Result>(await evaluate(t, [...args, "--json"])).result;
+  const { ppl_stderr, delta_ln_ppl_stderr, same_top1_stderr } = precisions.fp8 as Record<string, unknown>;
+  assert.deepEqual([ppl_stderr, delta_ln_ppl_stderr, same_top1_stderr], [null, null, null]);
+});
+
+test("--help says what --max-memory sets aside whatever the model", async (t) => {
+  const help = (await evaluate(t, ["--help"])).stdout.replaceAll(/\s+/g, " ");
+  assert.match(
+    help,
+    new RegExp(`--max-memory .*; ${reservedBytes / 2 ** 20}M of it for other than the model`),
+  );
 });
 
 test("without a cache directory that can be written it runs with a warning, and does not resume", async (t) => {
