@@ -4,12 +4,12 @@ import type { NamedTensor } from "./linear-names.ts";
 import { isLinearName } from "./linear-names.ts";
 
 const advice: Readonly<Record<string, string>> = {
-  gptq: "Convert the 16-bit model it was made from.",
-  awq: "Convert the 16-bit model it was made from.",
-  bitsandbytes: "Convert the 16-bit model it was made from; bitsandbytes checkpoints have lost it.",
-  fp8: "An FP8 checkpoint has lost the 16-bit words; convert the 16-bit model it was made from.",
-  mxfp4: "Convert the 16-bit model; this one holds 4-bit blocks.",
-  nestedfp: "`nestedfp restore DIR -o OUT` gives the source back; convert that.",
+  gptq: "convert the 16-bit model it was made from",
+  awq: "convert the 16-bit model it was made from",
+  bitsandbytes: "convert the 16-bit model it was made from; bitsandbytes checkpoints have lost it",
+  fp8: "an FP8 checkpoint has lost the 16-bit words; convert the 16-bit model it was made from",
+  mxfp4: "convert the 16-bit model; this one holds 4-bit blocks",
+  nestedfp: "`nestedfp restore DIR -o OUT` gives the source back; convert that",
 };
 
 const markerFiles: Readonly<Record<string, string>> = {
@@ -31,8 +31,8 @@ export function refuseQuantised(
 ): void {
   const found = inConfig(config) ?? inFiles(rootFiles) ?? inTensors(tensors);
   if (found === undefined) return;
-  throw new FormatError(`${label} is already quantised with ${found.method} (${found.evidence}).`, {
-    hint: advice[found.method] ?? "Convert the 16-bit model it was made from.",
+  throw new FormatError(`${label} is already quantised with ${found.method} (${found.evidence})`, {
+    hint: advice[found.method] ?? "convert the 16-bit model it was made from",
   });
 }
 

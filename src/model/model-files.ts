@@ -10,6 +10,8 @@ import { openShard, readWholeFile } from "../safetensors/reader.ts";
 import type { ModelSpec } from "./config.ts";
 import { parseConfig } from "./config.ts";
 import { expectedTensors } from "./expected-tensors.ts";
+import { JsonFields } from "./json-fields.ts";
+import { refuseOtherQuantisation } from "./quantisation.ts";
 
 /** A weight as it is stored: 16-bit or wider words, or planes of a converted directory. */
 export type StoredWeight =
@@ -56,7 +58,9 @@ export async function openModel(path: string): Promise<ModelFiles> {
   };
   try {
     const configPath = join(checkpoint.root, "config.json");
-    const spec = parseConfig(await readWholeFile(configPath, largestConfig), configPath);
+    const config = await readWholeFile(configPath, largestConfig);
+    const spec = parseConfig(config, configPath);
+    refuseOtherQuantisation(JsonFields.parse(config, configPath, "python"));
     opened.push(...(await openLower(checkpoint.root)));
     const lower = new Map(
       opened.flatMap((shard) => shard.header.tensors.map((info) => [info.name, { shard, info }])),

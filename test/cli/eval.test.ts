@@ -250,6 +250,18 @@ const refusals: readonly (readonly [
     /says num_hidden_layers 1, but the weights have "model\.layers\.[1-9]/,
   ],
   [
+    "a model quantised by others",
+    async (t) => [
+      await tinyWith(t, "config.json", (json) => {
+        json.quantization_config = { quant_method: "gptq", bits: 4 };
+      }),
+      "--text",
+      text,
+    ],
+    4,
+    /tiny\/config\.json": "quantization_config" is of "gptq"/,
+  ],
+  [
     "an architecture that is not supported",
     async (t) => [
       await tinyWith(t, "config.json", (json) => {
