@@ -60,7 +60,14 @@ export async function openResume(
 ): Promise<Resume | undefined> {
   const opened = await orWarn(path, flags, () => ResumeFile.open(path, identity, flags.resume));
   if (opened === undefined) return undefined;
-  const { file, done } = opened;
+  const { file, done, refused } = opened;
+  if (refused > 0) {
+    const what =
+      refused === 1
+        ? `a line of ${quote(path)} is not as eval wrote it: its window is evaluated again`
+        : `${refused} lines of ${quote(path)} are not as eval wrote them: their windows are evaluated again`;
+    warn(flags, what);
+  }
   let writing = true;
   const add = async (record: WindowRecord): Promise<void> => {
     if (!writing) return;

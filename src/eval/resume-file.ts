@@ -1,43 +1,49 @@
+import { createHash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import { open, readFile, rename, rm } from "node:fs/promises";
 import type { WindowRecord } from "./eval.ts";
 
 /**
  * The windows that are done, one JSON line each, so that an interrupted evaluation goes on. The first line says
- * what was evaluated; a file of another evaluation, and a last line cut short by a kill, are dropped.
+ * what was evaluated. Each other line has the sha256 of what it says about that evaluation: a line that was edited, or
+ * comes from elsewhere, would be a wrong result. A last line cut short by a kill is dropped.
  */
 export class ResumeFile {
   readonly #path: string;
   readonly #handle: FileHandle;
+  readonly #identity: string;
 
-  private constructor(path: string, handle: FileHandle) {
+  private constructor(path: string, handle: FileHandle, identity: string) {
     this.#path = path;
     this.#handle = handle;
+    this.#identity = identity;
   }
 
   /**
    * Only one run at a time may have a file open: the caller sees to that.
    *
    * @param identity of the evaluation; windows of another one are of no use
+   * @returns also how many lines were no windows of this evaluation, as it wrote them
    */
   static async open(
     path: string,
     identity: string,
     resume: boolean,
-  ): Promise<{ readonly file: ResumeFile; readonly done: readonly WindowRecord[] }> {
-    const done = resume ? await readRecords(path, identity) : [];
+  ): Promise<{ readonly file: ResumeFile } & Earlier> {
+    const earlier = resume ? await readRecords(path, identity) : { done: [], refused: 0 };
     // Under its name only when it holds all that the earlier one did: a kill meanwhile loses no window.
     const temporary = `${path}.tmp`;
     const handle = await open(temporary, "w");
-    const file = new ResumeFile(path, handle);
+    const file = new ResumeFile(path, handle, identity);
     await handle.appendFile(`${JSON.stringify({ identity })}\n`);
-    for (const record of done) await file.add(record);
+    for (const record of earlier.done) await file.add(record);
     await rename(temporary, path);
-    return { file, done };
+    return { file, ...earlier };
   }
 
   async add(record: WindowRecord): Promise<void> {
-    await this.#handle.appendFile(`${JSON.stringify(record)}\n`);
+    const sha256 = digest(this.#identity, record);
+    await this.#handle.appendFile(`${JSON.stringify({ sha256, record })}\n`);
   }
 
   /** Closes the file; a finished evaluation needs it no more. */
@@ -47,22 +53,34 @@ export class ResumeFile {
   }
 }
 
-async function readRecords(path: string, identity: string): Promise<WindowRecord[]> {
+type Earlier = { readonly done: readonly WindowRecord[]; readonly refused: number };
+
+async function readRecords(path: string, identity: string): Promise<Earlier> {
   const text = await readFile(path, "utf8").catch(() => "");
-  const [first, ...lines] = text.split("\n");
-  if (first === undefined || parse(first)?.identity !== identity) return [];
-  const records: WindowRecord[] = [];
+  // What follows the last line break is a line that a kill cut short.
+  const [first, ...lines] = text.split("\n").slice(0, -1);
+  if (first === undefined) return { done: [], refused: 0 };
+  if (parse(first)?.identity !== identity) return { done: [], refused: 1 + lines.length };
+  const done = new Map<number, WindowRecord>();
   for (const line of lines) {
-    const record = parse(line);
-    if (record === undefined) break;
-    records.push(record as unknown as WindowRecord);
+    const { sha256, record } = parse(line) ?? {};
+    if (record && sha256 === digest(identity, record)) done.set(record.window, record);
   }
-  return records;
+  return { done: [...done.values()], refused: lines.length - done.size };
 }
 
-function parse(line: string): { readonly identity?: string } | undefined {
+function digest(identity: string, record: WindowRecord): string {
+  return createHash("sha256")
+    .update(`${identity}\n${JSON.stringify(record)}`)
+    .digest("hex");
+}
+
+type Line = { readonly identity?: string; readonly sha256?: string; readonly record?: WindowRecord };
+
+function parse(line: string): Line | undefined {
   try {
-    return JSON.parse(line);
+    const value = JSON.parse(line);
+    return typeof value === "object" && value !== null ? value : undefined;
   } catch {
     return undefined;
   }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { test } from "node:test";
@@ -124,6 +124,24 @@ test("an interrupted run goes on with the windows that are left, to the same res
   assert.deepEqual(resumed.result, whole.result);
 });
 
+test("a window that somebody wrote into an interrupted run is evaluated, with a message", async (t) => {
+  const cache = await scratchDirectory(t);
+  const args = [tiny, "--text", text, "--precision", "fp16", "--ctx", "32", "--json"];
+  const whole = documentOf<Result>(await evaluate(t, args));
+  const started = start(["eval", ...args, "--progress", "plain"], { env: { XDG_CACHE_HOME: cache } });
+  await started.line(/^[1-9]0% \|/);
+  started.child.kill("SIGKILL");
+  await started.ended;
+  const folder = join(cache, "nestedfp/eval");
+  const [name = ""] = readdirSync(folder).filter((entry) => entry.endsWith(".jsonl"));
+  const record = { window: 0, summaries: { fp16: { nll: { n: 31, sum: 1, m2: 1 } } } };
+  appendFileSync(join(folder, name), `${JSON.stringify(record)}\n`);
+  const resumed = await evaluate(t, [...args, "--resume"], cache);
+  assert.deepEqual(documentOf<Result>(resumed).result, whole.result);
+  const warning = /^Warning: a line of ".*\.jsonl" is not as eval wrote it: its window is evaluated again$/m;
+  assert.match(resumed.stderr, warning);
+});
+
 test("a second run of the same evaluation is refused, another one is not", async (t) => {
   const cache = await scratchDirectory(t);
   const args = [tiny, "--text", text, "--precision", "fp16,fp8", "--ctx", "32"];
@@ -139,6 +157,29 @@ test("a second run of the same evaluation is refused, another one is not", async
   }
   assert.equal((await first.ended).code, 0);
   assert.deepEqual(readdirSync(join(cache, "nestedfp/eval")), []);
+});
+
+test("a converted directory and its FP8 view are read, by what their config says", async (t) => {
+  const output = await convertedTiny(t);
+  const view = join(await scratchDirectory(t), "view");
+  assertOk(await nestedfp(["export", output, "--to", "fp8-only", "-o", view, "-q"]));
+  const ppl = [];
+  for (const model of [output, view]) {
+    const args = [
+      model,
+      "--text",
+      text,
+      "--limit",
+      "1",
+      "--ctx",
+      "32",
+      "--precision",
+      "nested-fp8",
+      "--json",
+    ];
+    ppl.push(documentOf<Result>(await evaluate(t, args)).result.precisions["nested-fp8"]?.ppl);
+  }
+  assert.equal(ppl[0], ppl[1]);
 });
 
 test("help shows defaults, and none of lists", async () => {

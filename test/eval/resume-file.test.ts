@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { WindowRecord } from "../../src/eval/eval.ts";
+import { ResumeFile } from "../../src/eval/resume-file.ts";
+import { scratchDirectory } from "../convert/scratch.ts";
+
+const record = (window: number): WindowRecord => ({
+  window,
+  summaries: { fp16: { nll: { n: 31, sum: 100.25 + window, m2: 1e-17 } } },
+  nll: { fp16: [0.1, 1 / 3] },
+});
+const records = [record(0), record(2), record(1)];
+
+/** Writes the records, lets `edit` change the lines, and opens the file again. */
+async function reopened(path: string, edit: (lines: string[]) => string[], identity = "this") {
+  const { file } = await ResumeFile.open(path, "this", false);
+  for (const each of records) await file.add(each);
+  await file.close(false);
+  writeFileSync(path, edit(readFileSync(path, "utf8").split("\n")).join("\n"));
+  const { file: again, done, refused } = await ResumeFile.open(path, identity, true);
+  await again.close(false);
+  return { done, refused };
+}
+
+const changed = (from: string, to: string) => (lines: string[]) => {
+  const edited = lines.map((line, at) => (at === 2 ? line.replace(from, to) : line));
+  assert.notDeepEqual(edited, lines);
+  return edited;
+};
+const others = [records[0], records[2]];
+
+for (const [name, edit, done, refused] of [
+  ["as it was written", (lines: string[]) => lines, records, 0],
+  ["a last line cut short", (lines: string[]) => [...lines.slice(0, 3), '{"sha2'], records.slice(0, 2), 0],
+  ["a count that was edited", changed('"n":31', '"n":30'), others, 1],
+  ["a sum that was edited", changed('"sum":102.25', '"sum":101.25'), others, 1],
+  ["no number", changed('"sum":102.25', '"sum":NaN'), others, 1],
+  ["null in place of a number", changed('"sum":102.25', '"sum":null'), others, 1],
+  ["a precision of another name", changed('"fp16":{', '"fp8":{'), others, 1],
+  ["a window of another number", changed('"window":2', '"window":7'), others, 1],
+  ["a window twice", (lines: string[]) => [...lines.slice(0, 4), lines[2] ?? "", ""], records, 1],
+  ["a line that is null", changed("{", "null{").bind(null), others, 1],
+  ["no object", (lines: string[]) => [lines[0] ?? "", "null", "3", "[]", '"x"', "{}", ""], [], 5],
+  ["an edited first line", (lines: string[]) => ["{}", ...lines.slice(1)], [], 4],
+] as const) {
+  test(`a file to resume from, ${name}`, async (t) => {
+    const path = join(await scratchDirectory(t), "x.jsonl");
+    assert.deepEqual(await reopened(path, edit), { done, refused });
+    // What was refused is not written down again.
+    const { file, ...again } = await ResumeFile.open(path, "this", true);
+    await file.close(true);
+    assert.deepEqual(again, { done, refused: 0 });
+  });
+}
+
+test("windows of another evaluation under the same identity line are no windows of this one", async (t) => {
+  const path = join(await scratchDirectory(t), "x.jsonl");
+  const asOther = (lines: string[]) => ['{"identity":"other"}', ...lines.slice(1)];
+  assert.deepEqual(await reopened(path, asOther, "other"), { done: [], refused: 3 });
+});
