@@ -31,7 +31,13 @@ async function liveTable(model: string): Promise<EvalProgress> {
   let drawn = Number.NEGATIVE_INFINITY;
   let closed = false;
   const screen = (event: EvalEvent) =>
-    createElement(EvalScreen, { model, ...event, partial, secondsLeft: clock.secondsLeft(event.share) });
+    createElement(EvalScreen, {
+      model,
+      ...event,
+      partial,
+      secondsLeft: clock.secondsLeft(event.share),
+      columns: process.stderr.columns || 80,
+    });
   const first: EvalEvent = { share: 0, windowsDone: 0, windows: 0 };
   const app = render(screen(first), {
     stdout: process.stderr,

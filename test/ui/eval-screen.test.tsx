@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { render } from "ink-testing-library";
-import { EvalScreen } from "../../src/ui/eval-screen.tsx";
+import { EvalScreen, type EvalScreenProps } from "../../src/ui/eval-screen.tsx";
 
 const perplexity = (ppl: number) => ({
   windows: 3,
@@ -11,47 +11,73 @@ const perplexity = (ppl: number) => ({
   ppl_stderr: 0.25,
 });
 
+const partial = new Map([
+  ["fp16", perplexity(20)],
+  ["nested-fp16", perplexity(20)],
+  ["nested-fp8", perplexity(20.1)],
+]);
+
+/** The lines of a screen on a terminal of this width. */
+function linesAt(columns: number, props: Partial<EvalScreenProps> = {}): string[] {
+  const state = { share: 0.5, windowsDone: 3, windows: 6, secondsLeft: 75, partial };
+  const { lastFrame } = render(<EvalScreen model="tiny" {...state} {...props} columns={columns} />);
+  return (lastFrame() ?? "").split("\n");
+}
+
 test("the screen shows progress and every precision against fp16", () => {
-  const partial = new Map([
-    ["fp16", perplexity(20)],
-    ["nested-fp8", perplexity(20.1)],
+  assert.deepEqual(linesAt(80), [
+    "tiny",
+    `${"█".repeat(12)}${"░".repeat(12)} 50.0 % | window 3 of 6 | ETA 1 min 15 s`,
+    "fp16        20.0000 +/- 0.2500",
+    "nested-fp16 20.0000 +/- 0.2500 x 1.00000",
+    "nested-fp8  20.1000 +/- 0.2500 x 1.00500",
   ]);
-  const { lastFrame } = render(
-    <EvalScreen model="tiny" share={0.5} windowsDone={3} windows={6} secondsLeft={75} partial={partial} />,
-  );
-  const frame = lastFrame() ?? "";
-  assert.match(frame, /^tiny\n█{12}░{12} 50\.0 % \| window 3 of 6 \| ETA 1 min 15 s\n/);
-  assert.match(frame, /fp16 +20\.0000 \+\/- 0\.2500$/m);
-  assert.match(frame, /nested-fp8 +20\.1000 \+\/- 0\.2500 x 1\.00500$/m);
 });
 
-test("the widest line fits a terminal of 80 columns, and a long name is cut", () => {
-  const { lastFrame } = render(
-    <EvalScreen
-      model={"m".repeat(255)}
-      share={0.99999}
-      windowsDone={123456}
-      windows={123456}
-      secondsLeft={359_999}
-      partial={new Map([["nested-fp16", perplexity(1234567)]])}
-    />,
-  );
-  const lines = (lastFrame() ?? "").split("\n");
-  assert.equal(lines.length, 3);
-  assert.match(lines[1] ?? "", /ETA 99 h 59 min$/);
-  for (const line of lines.slice(1)) assert.ok(line.length < 80, line);
+test("what a narrow terminal has no room for is left out, least important first", () => {
+  assert.deepEqual(linesAt(40), [
+    "tiny",
+    `${"█".repeat(8)}${"░".repeat(7)} 50.0 % | ETA 1 min 15 s`,
+    "fp16        20.0000",
+    "nested-fp16 20.0000 x 1.00000",
+    "nested-fp8  20.1000 x 1.00500",
+  ]);
+  assert.deepEqual(linesAt(24), [
+    "tiny",
+    `${"█".repeat(8)}${"░".repeat(8)} 50.0 %`,
+    "fp16        20.0000",
+    "nested-fp16 20.0000",
+    "nested-fp8  20.1000",
+  ]);
+});
+
+test("no line is wrapped at any width", () => {
+  const longest = {
+    model: "m".repeat(255),
+    share: 0.99999,
+    windowsDone: 123456,
+    windows: 123456,
+    secondsLeft: 359_999,
+    partial: new Map([
+      ["fp16", perplexity(1234567)],
+      ["nested-fp16", perplexity(1234567)],
+    ]),
+  };
+  for (let columns = 1; columns <= 100; columns++) {
+    const lines = linesAt(columns, longest);
+    assert.equal(lines.length, 4, `${columns} columns`);
+    for (const line of lines) assert.ok(line.length <= Math.max(1, columns - 1), `${columns}: ${line}`);
+  }
+  assert.match(linesAt(80, longest)[1] ?? "", /ETA 99 h 59 min$/);
 });
 
 test("before the first window there is no estimate of the time left", () => {
-  const { lastFrame } = render(
-    <EvalScreen
-      model="tiny"
-      share={0}
-      windowsDone={0}
-      windows={0}
-      secondsLeft={undefined}
-      partial={new Map()}
-    />,
-  );
-  assert.match(lastFrame() ?? "", /^tiny\n░{24} 0\.0 %$/);
+  const lines = linesAt(80, {
+    share: 0,
+    windowsDone: 0,
+    windows: 0,
+    secondsLeft: undefined,
+    partial: new Map(),
+  });
+  assert.deepEqual(lines, ["tiny", `${"░".repeat(24)} 0.0 %`]);
 });
