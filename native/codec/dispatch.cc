@@ -1,7 +1,5 @@
 #include "codec/dispatch.h"
 
-#include <vector>
-
 #include "dispatch/by_cpu.h"
 
 namespace nestedfp::codec {
@@ -20,10 +18,7 @@ constexpr const Implementation* kBestFirst[] = {
 }  // namespace
 
 std::span<const Implementation* const> supported_implementations() {
-    // Never destroyed: worker threads may still look here while the process exits.
-    static const auto& supported =
-        *new std::vector<const Implementation*>(dispatch::supported_by_cpu<Implementation>(kBestFirst));
-    return supported;
+    return dispatch::supported_by_cpu<kBestFirst>();
 }
 
 const Implementation* find_implementation(std::string_view name) {
