@@ -15,56 +15,82 @@ class Epilogue {
     static constexpr int kTokens = kConfig.store_tokens();
     static constexpr int kBuffers = kConfig.store_buffers();
     static constexpr int kBufferBytes = kTokens * 128;
+    static constexpr bool kByToken = kConfig.weights == kernels::Weights::kW8A8;
+    static constexpr int kBatch = kBuffers >= 4 && kConfig.block_tokens > kTokens ? 2 : 1;
+    static constexpr int kScales = (kConfig.block_tokens + 127) / 128;
 
    public:
     __device__ __forceinline__ Epilogue(const kernels::GemmParams& params, uint32_t shared, int row_group)
         : params_(params),
           buffers_(shared + SharedPlan<kConfig>::kStore + row_group * kBuffers * kBufferBytes),
-          row_group_(row_group) {}
+          row_group_(row_group),
+          scales_(shared + SharedPlan<kConfig>::kScales + row_group * kConfig.block_tokens * 4) {}
+
+    /// Loads the scales of a tile early, so that no epilogue waits for memory.
+    /// @param row, token of the first element of the warpgroup's 64 rows and of the tile.
+    __device__ __forceinline__ void prefetch(int32_t row, int32_t token) {
+        const int32_t my_row = row + threadIdx.x / 32 % 4 * 16 + threadIdx.x % 32 / 4;
+        scale0_ = my_row < params_.n ? __ldg(params_.row_scale + my_row) : 0.f;
+        scale8_ = my_row + 8 < params_.n ? __ldg(params_.row_scale + my_row + 8) : 0.f;
+        if constexpr (kByToken) {
+#pragma unroll
+            for (int i = 0; i < kScales; ++i) {
+                const int32_t mine = threadIdx.x % 128 + 128 * i;
+                token_scale_[i] = mine < kConfig.block_tokens && token + mine < params_.m
+                                      ? __ldg(params_.token_scale + token + mine)
+                                      : 0.f;
+            }
+        }
+    }
 
     /// Stores the chunks of tokens that are this block's own.
-    /// @param row, token of the first element of the warpgroup's 64 rows and of the tile.
     template <typename IsMine>
     __device__ __forceinline__ void store(const float (&sums)[kConfig.block_tokens / 2], int32_t row,
                                           int32_t token, IsMine is_mine) {
         const int lane = threadIdx.x % 32;
         const int warp = threadIdx.x / 32 % 4;
-        const int32_t my_row = row + warp * 16 + lane / 4;
-        const float scale0 = my_row < params_.n ? __ldg(params_.row_scale + my_row) : 0.f;
-        const float scale8 = my_row + 8 < params_.n ? __ldg(params_.row_scale + my_row + 8) : 0.f;
         // Row lane % 8 of matrix lane / 8; matrices 0 and 1 are rows 0-7 and 8-15 of 8 tokens, 2 and 3 of the
         // next 8.
         const uint32_t turned =
             (lane / 16 * 8 + lane % 8) * 128 + (((warp * 2 + lane / 8 % 2) ^ (lane % 8)) << 4);
-
+        if constexpr (kByToken) {
 #pragma unroll
-        for (int chunk = 0; chunk < kConfig.block_tokens / kTokens; ++chunk) {
-            if (!is_mine(chunk) || token + chunk * kTokens >= params_.m) continue;
-            const uint32_t buffer = buffers_ + next_buffer_ * kBufferBytes;
-            next_buffer_ = (next_buffer_ + 1) % kBuffers;
-            if (threadIdx.x % 128 == 0) ptx::tma_store_wait_read<kBuffers - 1>();
-            ptx::barrier_sync<128>(Barriers<kConfig>::warpgroup(row_group_));
-#pragma unroll
-            for (int j = 0; j < kTokens / 8; j += 2) {
-                const int first = chunk * kTokens / 8 + j;
-                uint32_t low[2], high[2];
-#pragma unroll
-                for (int next = 0; next < (kTokens == 8 ? 1 : 2); ++next) {
-                    const float* d = &sums[4 * (first + next)];
-                    const float2 by_token = token_scale(token + 8 * (first + next) + lane % 4 * 2);
-                    low[next] = ptx::pack_half2(d[0] * (scale0 * by_token.x), d[1] * (scale0 * by_token.y));
-                    high[next] = ptx::pack_half2(d[2] * (scale8 * by_token.x), d[3] * (scale8 * by_token.y));
-                }
-                if constexpr (kTokens == 8) {
-                    ptx::stmatrix_x2_trans(buffer + turned, low[0], high[0]);
-                } else {
-                    ptx::stmatrix_x4_trans(buffer + j * 8 * 128 + turned, low[0], high[0], low[1], high[1]);
-                }
+            for (int i = 0; i < kScales; ++i) {
+                const int32_t mine = threadIdx.x % 128 + 128 * i;
+                if (mine < kConfig.block_tokens) ptx::store_shared_float(scales_ + 4 * mine, token_scale_[i]);
             }
+            ptx::barrier_sync<128>(Barriers<kConfig>::warpgroup(row_group_));
+        }
+
+        constexpr int kChunks = kConfig.block_tokens / kTokens;
+        const auto is_stored = [&](int chunk) {
+            return chunk < kChunks && is_mine(chunk) && token + chunk * kTokens < params_.m;
+        };
+#pragma unroll
+        for (int batch = 0; batch < kChunks; batch += kBatch) {
+            uint32_t buffer[kBatch];
+            bool any = false;
+#pragma unroll
+            for (int i = 0; i < kBatch; ++i) {
+                if (!is_stored(batch + i)) continue;
+                any = true;
+                buffer[i] = buffers_ + next_buffer_ * kBufferBytes;
+                next_buffer_ = next_buffer_ + 1 == kBuffers ? 0 : next_buffer_ + 1;
+                fill(sums, batch + i, buffer[i] + turned);
+            }
+            if (!any) continue;
             ptx::fence_proxy_async();
+            // The next batch's buffers are free once all stores before the last kBuffers / kBatch - 1 batches
+            // have been read; the present batch counts as one of them.
+            if (threadIdx.x % 128 == 0) ptx::tma_store_wait_read<kBuffers / kBatch - 2>();
             ptx::barrier_sync<128>(Barriers<kConfig>::warpgroup(row_group_));
             if (threadIdx.x % 128 == 0) {
-                ptx::tma_store(&params_.out, row, token + chunk * kTokens, buffer);
+#pragma unroll
+                for (int i = 0; i < kBatch; ++i) {
+                    if (is_stored(batch + i)) {
+                        ptx::tma_store(&params_.out, row, token + (batch + i) * kTokens, buffer[i]);
+                    }
+                }
                 ptx::tma_store_commit();
             }
         }
@@ -76,17 +102,45 @@ class Epilogue {
     }
 
    private:
+    /// Turns one chunk of tokens into rows of 64 scaled values.
+    __device__ __forceinline__ void fill(const float (&sums)[kConfig.block_tokens / 2], int chunk,
+                                         uint32_t to) {
+        float2 by_token[kTokens / 8];
+#pragma unroll
+        for (int j = 0; j < kTokens / 8; ++j) {
+            by_token[j] = token_scale(chunk * kTokens + 8 * j + threadIdx.x % 4 * 2);
+        }
+#pragma unroll
+        for (int j = 0; j < kTokens / 8; j += 2) {
+            uint32_t low[2], high[2];
+#pragma unroll
+            for (int next = 0; next < (kTokens == 8 ? 1 : 2); ++next) {
+                const float* d = &sums[4 * (chunk * kTokens / 8 + j + next)];
+                const float2 scale = by_token[j + next];
+                low[next] = ptx::pack_half2(d[0] * (scale0_ * scale.x), d[1] * (scale0_ * scale.y));
+                high[next] = ptx::pack_half2(d[2] * (scale8_ * scale.x), d[3] * (scale8_ * scale.y));
+            }
+            if constexpr (kTokens == 8) {
+                ptx::stmatrix_x2_trans(to, low[0], high[0]);
+            } else {
+                ptx::stmatrix_x4_trans(to + j * 8 * 128, low[0], high[0], low[1], high[1]);
+            }
+        }
+    }
+
     __device__ __forceinline__ float2 token_scale(int32_t token) const {
-        if constexpr (kConfig.weights != kernels::Weights::kW8A8) return make_float2(1.f, 1.f);
-        const float* scale = params_.token_scale;
-        return make_float2(token < params_.m ? __ldg(scale + token) : 0.f,
-                           token + 1 < params_.m ? __ldg(scale + token + 1) : 0.f);
+        if constexpr (!kByToken) return make_float2(1.f, 1.f);
+        return ptx::load_shared_float2(scales_ + 4 * token);
     }
 
     const kernels::GemmParams& params_;
     uint32_t buffers_;
     int row_group_;
     int next_buffer_ = 0;
+    uint32_t scales_;
+    float scale0_;
+    float scale8_;
+    float token_scale_[kScales];
 };
 
 }  // namespace nestedfp::gemm

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "accumulate.cuh"
+#include "cluster_rank.cuh"
 #include "epilogue.cuh"
 #include "partial_sums.cuh"
 #include "producer.cuh"
@@ -13,11 +14,12 @@ namespace nestedfp::gemm {
 template <kernels::GemmConfig kConfig>
 __device__ __forceinline__ void consume(const kernels::GemmParams& params, uint32_t shared, TileOrder order,
                                         int warpgroup) {
-    constexpr bool kInRegisters = kConfig.weights == Weights::kNested16 || kConfig.weights == Weights::kW8A16;
-    using Accumulate = std::conditional_t<kInRegisters, RegisterWeights<kConfig>, SharedWeights<kConfig>>;
+    using Accumulate =
+        std::conditional_t<kConfig.rebuilds(), RegisterWeights<kConfig>, SharedWeights<kConfig>>;
     const int row_group = warpgroup % kConfig.row_groups;
     const int k_group = warpgroup / kConfig.row_groups;
-    const int32_t rank = kConfig.cluster > 1 ? static_cast<int32_t>(blockIdx.x % kConfig.cluster) : 0;
+    const int32_t row_rank = static_cast<int32_t>(ClusterRank<kConfig>::rows());
+    const int32_t token_rank = static_cast<int32_t>(ClusterRank<kConfig>::tokens());
 
     Accumulate accumulate(shared, row_group, k_group);
     KGroupSum<kConfig> k_group_sum(shared, row_group, k_group);
@@ -28,13 +30,15 @@ __device__ __forceinline__ void consume(const kernels::GemmParams& params, uint3
     ptx::wait_for_previous_grid();
     Segment segment;
     while (order.next(segment)) {
+        int32_t row_tile, token_tile;
+        order.coordinates(segment.tile, row_tile, token_tile);
+        const int32_t row =
+            ((row_tile * kConfig.cluster_rows + row_rank) * kConfig.row_groups + row_group) * 64;
+        const int32_t token = (token_tile * kConfig.cluster_tokens + token_rank) * kConfig.block_tokens;
+        if (k_group == 0) epilogue.prefetch(row, token);
         accumulate.run(sums, segment.k_end - segment.k_begin);
         k_group_sum.add(sums);
         if (k_group > 0) continue;
-        int32_t row_tile, token_tile;
-        order.coordinates(segment.tile, row_tile, token_tile);
-        const int32_t row = ((row_tile * kConfig.cluster + rank) * kConfig.row_groups + row_group) * 64;
-        const int32_t token = token_tile * kConfig.block_tokens;
         if (segment.k_end - segment.k_begin == params.k_tiles) {
             epilogue.store(sums, row, token, [](int) { return true; });
         } else if (params.parts > 0) {
@@ -42,7 +46,7 @@ __device__ __forceinline__ void consume(const kernels::GemmParams& params, uint3
             constexpr int kChunks = BlockSum<kConfig>::kChunks;
             const int32_t part = segment.slot % params.parts;
             const int32_t finishers = params.parts < kChunks ? params.parts : kChunks;
-            const auto is_mine = [=](int chunk) { return chunk % finishers == part; };
+            const auto is_mine = [=](int chunk) { return chunk * finishers / kChunks == part; };
             block_sum.leave(sums, segment.slot, finishers - (part < finishers), is_mine);
             if (part >= finishers) continue;
             const int32_t first = segment.slot - part;
@@ -61,34 +65,35 @@ __device__ __forceinline__ void consume(const kernels::GemmParams& params, uint3
             epilogue.store(sums, row, token, [](int) { return true; });
         }
     }
+    accumulate.finish();
     if (k_group == 0) epilogue.finish();
 }
 
 template <kernels::GemmConfig kConfig>
 __device__ __forceinline__ void init_barriers(uint32_t shared) {
-    // A consumer's warp arrives at the weights of its own block, and at the tokens of all blocks of the
-    // cluster.
+    // A stage is free when the consumers of all blocks that a load reaches have read it.
     constexpr int kWarps = 4 * kConfig.warpgroups();
     for (int stage = 0; stage < kConfig.stages; ++stage) {
         ptx::mbarrier_init(shared + SharedPlan<kConfig>::tokens_full(stage), 1);
-        ptx::mbarrier_init(shared + SharedPlan<kConfig>::tokens_empty(stage), kWarps * kConfig.cluster);
+        ptx::mbarrier_init(shared + SharedPlan<kConfig>::tokens_empty(stage), kWarps * kConfig.cluster_rows);
     }
     for (int stage = 0; stage < kConfig.weight_stages; ++stage) {
         ptx::mbarrier_init(shared + SharedPlan<kConfig>::weights_full(stage), 1);
-        ptx::mbarrier_init(shared + SharedPlan<kConfig>::weights_empty(stage), kWarps);
+        ptx::mbarrier_init(shared + SharedPlan<kConfig>::weights_empty(stage),
+                           kWarps * kConfig.cluster_tokens);
     }
     ptx::fence_mbarrier_init();
     ptx::fence_proxy_async();
 }
 
-/// Until all threads of the cluster are here.
+/// Consumers start when the barriers in shared memory are ready, in all blocks that reach them.
 template <kernels::GemmConfig kConfig>
-__device__ __forceinline__ void meet() {
-    if constexpr (kConfig.cluster > 1) {
+__device__ __forceinline__ void wait_for_barriers() {
+    if constexpr (kConfig.cluster() > 1) {
         ptx::cluster_arrive();
         ptx::cluster_wait();
     } else {
-        ptx::barrier_sync<kConfig.threads()>(0);
+        ptx::barrier_sync<Barriers<kConfig>::kStartThreads>(Barriers<kConfig>::kStart);
     }
 }
 
@@ -99,31 +104,37 @@ __device__ __forceinline__ void gemm(const kernels::GemmParams& params) {
     // The compiler is told that a role is uniform in its warp.
     const int warp = __shfl_sync(0xffffffff, threadIdx.x / 32, 0);
     constexpr int kLoader = 4 * kConfig.warpgroups();
-    const TileOrder order(params, blockIdx.x / kConfig.cluster, gridDim.x / kConfig.cluster);
+    const TileOrder order(params, blockIdx.x / kConfig.cluster(), gridDim.x / kConfig.cluster());
 
     ptx::launch_next_grid();
     if (warp >= kLoader) {
         if constexpr (kConfig.warpgroups() > 1) ptx::give_registers<kConfig.loader_registers()>();
         Producer<kConfig> producer(params, shared, order);
         const bool loads = threadIdx.x == 32 * kLoader;
+        if (loads) init_barriers<kConfig>(shared);
+        __syncwarp();
+        if constexpr (kConfig.cluster() > 1) {
+            ptx::cluster_arrive();
+        } else if (warp == kLoader) {
+            ptx::barrier_arrive<Barriers<kConfig>::kStartThreads>(Barriers<kConfig>::kStart);
+        }
         if (loads) {
-            init_barriers<kConfig>(shared);
-            producer.begin();
+            if constexpr (kConfig.cluster_tokens == 1) producer.begin();
             ptx::prefetch_tensor_map(&params.activations);
             ptx::prefetch_tensor_map(&params.out);
         }
         __syncwarp();
-        meet<kConfig>();
-        if (loads) producer.run();
+        if constexpr (kConfig.cluster() > 1) ptx::cluster_wait();
+        if (loads) {
+            if constexpr (kConfig.cluster_tokens > 1) producer.begin();
+            producer.run();
+        }
         __syncwarp();
     } else {
         if constexpr (kConfig.warpgroups() > 1) ptx::take_registers<kConfig.consumer_registers()>();
-        meet<kConfig>();
+        wait_for_barriers<kConfig>();
         consume<kConfig>(params, shared, order, warp / 4);
     }
-
-    // A block may leave only when no other block can still arrive at its barriers.
-    if constexpr (kConfig.cluster > 1) meet<kConfig>();
 }
 
 }  // namespace nestedfp::gemm

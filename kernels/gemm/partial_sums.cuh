@@ -4,17 +4,11 @@
 
 #include "../ptx/grid.cuh"
 #include "../ptx/matrix.cuh"
+#include "barriers.cuh"
 #include "shared_plan.cuh"
 #include "tile_order.cuh"
 
 namespace nestedfp::gemm {
-
-/// Ids of named barriers; 0 is that of the whole block.
-template <kernels::GemmConfig kConfig>
-struct Barriers {
-    static constexpr int k_groups(int row_group) { return 1 + row_group; }
-    static constexpr int warpgroup(int row_group) { return 1 + kConfig.row_groups + row_group; }
-};
 
 /// Adds the sums of all K groups of a row group into those of group 0, in order.
 template <kernels::GemmConfig kConfig>
@@ -72,10 +66,10 @@ class KGroupSum {
 template <kernels::GemmConfig kConfig>
 class BlockSum {
     static constexpr int kRegisters = kConfig.block_tokens / 2;
-    static constexpr int kChunkRegisters = kConfig.store_tokens() / 2;
+    static constexpr int kChunkQuads = kConfig.store_tokens() / 8;
 
    public:
-    static constexpr int kChunks = kRegisters / kChunkRegisters;
+    static constexpr int kChunks = kConfig.block_tokens / kConfig.store_tokens();
 
     __device__ __forceinline__ BlockSum(const kernels::GemmParams& params, int row_group)
         : params_(params), row_group_(row_group) {}
@@ -89,14 +83,13 @@ class BlockSum {
         for (int chunk = 0; chunk < kChunks; ++chunk) {
             if (is_mine(chunk)) continue;
 #pragma unroll
-            for (int j = 0; j < kChunkRegisters; j += 4) {
-                const int i = chunk * kChunkRegisters + j;
-                __stcg(to + i * 32, make_float4(sums[i], sums[i + 1], sums[i + 2], sums[i + 3]));
+            for (int i = 0; i < kChunkQuads; ++i) {
+                const float* sum = &sums[4 * (chunk * kChunkQuads + i)];
+                __stcg(to + (chunk * kChunkQuads + i) * 128, make_float4(sum[0], sum[1], sum[2], sum[3]));
             }
         }
         ptx::barrier_sync<128>(Barriers<kConfig>::warpgroup(row_group_));
         if (threadIdx.x % 128 == 0) {
-            __threadfence();
             ptx::store_release(ready(slot), readers);
         }
     }
@@ -112,25 +105,49 @@ class BlockSum {
         ptx::barrier_sync<128>(Barriers<kConfig>::warpgroup(row_group_));
         const float4* from = partials(slot);
 #pragma unroll
-        for (int chunk = 0; chunk < kChunks; ++chunk) {
-            if (!is_mine(chunk)) continue;
+        for (int first = 0; first < kChunks; first += kTogether) {
+            // The loads of several chunks are under way at once: each wait is a trip to the L2.
+            float4 quads[kTogether][kChunkQuads];
 #pragma unroll
-            for (int j = 0; j < kChunkRegisters; j += 4) {
-                const int i = chunk * kChunkRegisters + j;
-                const float4 v = __ldcg(from + i * 32);
-                sums[i] += v.x;
-                sums[i + 1] += v.y;
-                sums[i + 2] += v.z;
-                sums[i + 3] += v.w;
+            for (int c = 0; c + 1 < kTogether; ++c) {
+                if (is_mine(first + c)) load(quads[c], from, first + c);
+            }
+#pragma unroll
+            for (int c = 0; c < kTogether; ++c) {
+                if (!is_mine(first + c)) continue;
+                if (c + 1 == kTogether) load(quads[c], from, first + c);
+                add(sums, quads[c], first + c);
             }
         }
     }
 
    private:
+    // As far as there are registers.
+    static constexpr int kTogether =
+        kConfig.warpgroups() > 2 || kConfig.block_tokens > 128 || kChunks < 4 ? 1 : 4;
+
+    using Chunk = float4[kChunkQuads];
+
+    __device__ __forceinline__ static void load(Chunk& quads, const float4* from, int chunk) {
+#pragma unroll
+        for (int i = 0; i < kChunkQuads; ++i) quads[i] = __ldcg(from + (chunk * kChunkQuads + i) * 128);
+    }
+
+    __device__ __forceinline__ static void add(float (&sums)[kRegisters], const Chunk& quads, int chunk) {
+#pragma unroll
+        for (int i = 0; i < kChunkQuads; ++i) {
+            float* sum = &sums[4 * (chunk * kChunkQuads + i)];
+            sum[0] += quads[i].x;
+            sum[1] += quads[i].y;
+            sum[2] += quads[i].z;
+            sum[3] += quads[i].w;
+        }
+    }
+
     /// The blocks of a cluster and the row groups of a block have slots of their own.
     __device__ __forceinline__ size_t index(int32_t slot) const {
-        const uint32_t rank = kConfig.cluster > 1 ? blockIdx.x % kConfig.cluster : 0;
-        return (static_cast<size_t>(slot) * kConfig.cluster + rank) * kConfig.row_groups + row_group_;
+        const uint32_t rank = blockIdx.x % kConfig.cluster();
+        return (static_cast<size_t>(slot) * kConfig.cluster() + rank) * kConfig.row_groups + row_group_;
     }
     __device__ __forceinline__ float4* partials(int32_t slot) const {
         return reinterpret_cast<float4*>(params_.partials + index(slot) * 64 * kConfig.block_tokens) +

@@ -1,5 +1,5 @@
-// Which part of which tile a cluster works on next: first the tiles that are cut along K, then the whole
-// ones.
+// Which part of which tile a cluster works on next: the tiles that are cut along K come before the whole
+// ones, or after them.
 #pragma once
 
 #include <cstdint>
@@ -29,35 +29,24 @@ class TileOrder {
             position_ = share_begin(steps, cluster);
             end_ = share_begin(steps, cluster + 1);
         }
-        whole_ = params.cut_tiles + cluster;
+        const int32_t tiles = params.row_tiles * params.token_tiles;
+        first_cut_ = params.cut_last ? tiles - params.cut_tiles : 0;
+        whole_ = cluster + (params.cut_last ? 0 : params.cut_tiles);
+        whole_end_ = params.cut_last ? first_cut_ : tiles;
     }
 
     /// @returns false when nothing is left.
     __device__ __forceinline__ bool next(Segment& segment) {
-        if (position_ < end_) {
-            if (params_.parts > 0) {
-                segment.tile = position_ / params_.parts;
-                const int32_t part = position_ - segment.tile * params_.parts;
-                segment.k_begin = part * params_.k_tiles / params_.parts;
-                segment.k_end = (part + 1) * params_.k_tiles / params_.parts;
-                segment.slot = position_;
-                position_ += clusters_;
-            } else {
-                segment.tile = position_ / params_.k_tiles;
-                segment.k_begin = position_ - segment.tile * params_.k_tiles;
-                const int32_t tile_end = (segment.tile + 1) * params_.k_tiles;
-                const int32_t stop = tile_end < end_ ? tile_end : end_;
-                segment.k_end = segment.k_begin + stop - position_;
-                segment.slot = cluster_;
-                position_ = stop;
-            }
+        const bool whole_first = params_.cut_last && whole_ < whole_end_;
+        if (position_ < end_ && !whole_first) {
+            next_cut(segment);
             return true;
         }
         segment.tile = whole_;
         segment.k_begin = 0;
         segment.k_end = params_.k_tiles;
         whole_ += clusters_;
-        return segment.tile < params_.row_tiles * params_.token_tiles;
+        return segment.tile < whole_end_;
     }
 
     /// The last cluster that has a part of tile `tile` cut anywhere; clusters between the first and it all
@@ -81,6 +70,26 @@ class TileOrder {
     }
 
    private:
+    __device__ __forceinline__ void next_cut(Segment& segment) {
+        if (params_.parts > 0) {
+            const int32_t tile = position_ / params_.parts;
+            const int32_t part = position_ - tile * params_.parts;
+            segment.tile = first_cut_ + tile;
+            segment.k_begin = part * params_.k_tiles / params_.parts;
+            segment.k_end = (part + 1) * params_.k_tiles / params_.parts;
+            segment.slot = position_;
+            position_ += clusters_;
+        } else {
+            segment.tile = position_ / params_.k_tiles;
+            segment.k_begin = position_ - segment.tile * params_.k_tiles;
+            const int32_t tile_end = (segment.tile + 1) * params_.k_tiles;
+            const int32_t stop = tile_end < end_ ? tile_end : end_;
+            segment.k_end = segment.k_begin + stop - position_;
+            segment.slot = cluster_;
+            position_ = stop;
+        }
+    }
+
     __device__ __forceinline__ int32_t share_begin(int32_t steps, int32_t cluster) const {
         return static_cast<int32_t>(static_cast<int64_t>(steps) * cluster / clusters_);
     }
@@ -91,6 +100,8 @@ class TileOrder {
     int32_t position_;
     int32_t end_;
     int32_t whole_;
+    int32_t whole_end_;
+    int32_t first_cut_;
 };
 
 }  // namespace nestedfp::gemm

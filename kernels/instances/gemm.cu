@@ -25,9 +25,8 @@ constexpr GemmConfig with_name_removed(GemmConfig config) {
 constexpr GemmConfig kConfig = with_name_removed(config_named(NESTEDFP_NAME(NESTEDFP_INSTANCE)));
 static_assert(kConfig.row_groups > 0, "NESTEDFP_INSTANCE names no row of configs.h");
 
-extern "C" __global__ void __cluster_dims__(kConfig.cluster, 1, 1)
-    __launch_bounds__(kConfig.threads(), kConfig.blocks_per_sm)
-        NESTEDFP_INSTANCE(const __grid_constant__ GemmParams params) {
+extern "C" __global__ void __cluster_dims__(kConfig.cluster(), 1, 1) __launch_bounds__(kConfig.threads(), 1)
+    NESTEDFP_INSTANCE(const __grid_constant__ GemmParams params) {
     gemm::gemm<kConfig>(params);
 }
 

@@ -19,15 +19,18 @@ enum class Schedule : int32_t {
     /// Stream-K: the last waves are cut at any step, so that all clusters end together, each at a K of its
     /// own.
     kStream,
+    /// As kSplit, with the cut tiles after the whole ones: their weights are loaded while others multiply,
+    /// not
+    /// all at once.
+    kSplitLast,
 };
 
 enum class ElementType : int32_t { kUint8, kFloat16 };
-enum class Swizzle : int32_t { kNone, k128B };
 
-/// A row-major matrix and the box of it that one copy moves; column counts are elements, the pitch is bytes.
+/// A row-major matrix and the box of it that one copy moves, 128 bytes wide and swizzled by as many; column
+/// counts are elements, the pitch is bytes.
 struct TensorMapSpec {
     ElementType type;
-    Swizzle swizzle;
     uint64_t cols;
     uint64_t rows;
     uint64_t pitch;
@@ -52,20 +55,20 @@ struct LaunchPlan {
     GemmParams params;
 };
 
-/// Bytes of a row of a device plane, and columns of X8: K filled up with zeros to a multiple of 64.
-constexpr uint64_t padded_k(uint64_t k) { return (k + 63) / 64 * 64; }
+/// Bytes of a row of a device plane, and columns of X8: K filled up with zeros to a multiple of 128.
+constexpr uint64_t padded_k(uint64_t k) { return (k + 127) / 128 * 128; }
 
 constexpr int32_t ceil_div(int32_t a, int32_t b) { return (a + b - 1) / b; }
 
 /// How many parts end the last wave soonest: `rest` tiles of p parts take ceil(rest * p / clusters) rounds of
 /// 1 / p of a tile's time, and each part costs some time of its own. 0: whole tiles are better.
-constexpr int32_t parts_of_last_wave(int32_t rest, int32_t clusters, int32_t k_tiles) {
-    constexpr double kStepsPerPart = 7;  // lost with each round to partial sums, in steps along K
+/// @param steps_per_part lost with each round to partial sums.
+constexpr int32_t parts_of_last_wave(int32_t rest, int32_t clusters, int32_t k_tiles, double steps_per_part) {
     double best = k_tiles;
     int32_t best_parts = 0;
     for (int32_t parts = 2; parts <= 16 && parts * 2 <= k_tiles; ++parts) {
         const int32_t rounds = ceil_div(rest * parts, clusters);
-        const double time = rounds * (static_cast<double>(k_tiles) / parts + kStepsPerPart);
+        const double time = rounds * (static_cast<double>(k_tiles) / parts + steps_per_part);
         if (time < best) {
             best = time;
             best_parts = parts;
@@ -78,13 +81,13 @@ constexpr int32_t parts_of_last_wave(int32_t rest, int32_t clusters, int32_t k_t
 inline LaunchPlan plan_launch(const GemmConfig& config, Schedule schedule, int32_t m, int32_t n, int32_t k,
                               int32_t sm_count) {
     LaunchPlan plan{};
-    const int32_t clusters = sm_count / config.cluster;
+    const int32_t clusters = sm_count / config.cluster();
     GemmParams& p = plan.params;
     p.m = m;
     p.n = n;
     p.k_tiles = ceil_div(k, config.block_k());
-    p.row_tiles = ceil_div(n, config.block_rows() * config.cluster);
-    p.token_tiles = ceil_div(m, config.block_tokens);
+    p.row_tiles = ceil_div(n, config.block_rows() * config.cluster_rows);
+    p.token_tiles = ceil_div(m, config.block_tokens * config.cluster_tokens);
     p.group_tokens = p.token_tiles < 8 ? p.token_tiles : 8;
     p.weights_stream = p.token_tiles == 1;
 
@@ -93,8 +96,8 @@ inline LaunchPlan plan_launch(const GemmConfig& config, Schedule schedule, int32
     const int32_t rest = tiles % clusters;
     int32_t used = tiles < clusters ? tiles : clusters;
     int32_t slots = 0;
-    if (schedule == Schedule::kSplit && rest > 0) {
-        p.parts = parts_of_last_wave(rest, clusters, p.k_tiles);
+    if ((schedule == Schedule::kSplit || schedule == Schedule::kSplitLast) && rest > 0) {
+        p.parts = parts_of_last_wave(rest, clusters, p.k_tiles, 7.0 / config.token_stages_per_step());
         p.cut_tiles = p.parts > 0 ? rest : 0;
         slots = p.cut_tiles * p.parts;
         if (slots > used) used = slots < clusters ? slots : clusters;
@@ -106,34 +109,32 @@ inline LaunchPlan plan_launch(const GemmConfig& config, Schedule schedule, int32
         p.cut_tiles = tiles < clusters ? tiles : rest + clusters;
         slots = used;
     }
-    plan.grid = static_cast<uint32_t>(used * config.cluster);
+    p.cut_last = schedule == Schedule::kSplitLast;
+    plan.grid = static_cast<uint32_t>(used * config.cluster());
     plan.block = static_cast<uint32_t>(config.threads());
-    plan.cluster = static_cast<uint32_t>(config.cluster);
+    plan.cluster = static_cast<uint32_t>(config.cluster());
     plan.shared_bytes = static_cast<uint32_t>(config.shared_bytes());
-    plan.partials_bytes = static_cast<size_t>(slots) * config.cluster * config.partial_bytes();
-    plan.ready_bytes = static_cast<size_t>(slots) * config.cluster * config.row_groups * 4;
+    plan.partials_bytes = static_cast<size_t>(slots) * config.cluster() * config.partial_bytes();
+    plan.ready_bytes = static_cast<size_t>(slots) * config.cluster() * config.row_groups * 4;
 
     const uint64_t wide_k = static_cast<uint64_t>(k);
     const bool words = config.weights == Weights::kPlain16;
     plan.weights = {words ? ElementType::kFloat16 : ElementType::kUint8,
-                    config.row_bytes() == 128 ? Swizzle::k128B : Swizzle::kNone,
                     words ? wide_k : padded_k(wide_k),
                     static_cast<uint64_t>(n),
                     words ? 2 * wide_k : padded_k(wide_k),
-                    words ? 64u : static_cast<uint32_t>(config.row_bytes()),
-                    static_cast<uint32_t>(config.block_rows()),
+                    words ? 64u : 128u,
+                    static_cast<uint32_t>(config.block_rows() / config.cluster_tokens),
                     256};
     const bool fp8 = config.weights == Weights::kW8A8;
     plan.activations = {fp8 ? ElementType::kUint8 : ElementType::kFloat16,
-                        Swizzle::k128B,
                         fp8 ? padded_k(wide_k) : wide_k,
                         static_cast<uint64_t>(m),
                         fp8 ? padded_k(wide_k) : 2 * wide_k,
                         fp8 ? 128u : 64u,
-                        static_cast<uint32_t>(config.block_tokens / config.cluster),
+                        static_cast<uint32_t>(config.block_tokens / config.cluster_rows),
                         128};
     plan.out = {ElementType::kFloat16,
-                Swizzle::k128B,
                 static_cast<uint64_t>(n),
                 static_cast<uint64_t>(m),
                 2 * static_cast<uint64_t>(n),

@@ -33,11 +33,13 @@ struct alignas(64) GemmParams {
     int32_t n;
     /// Steps of BLOCK_K along K.
     int32_t k_tiles;
-    /// Tiles along N, each of BLOCK_ROWS * CLUSTER rows, and along M.
+    /// Tiles of a cluster: BLOCK_ROWS * CLUSTER_ROWS rows of N, BLOCK_TOKENS * CLUSTER_TOKENS of M.
     int32_t row_tiles;
     int32_t token_tiles;
-    /// The first tiles of the order are cut along K, the rest go whole.
+    /// So many tiles are cut along K, the rest go whole.
     int32_t cut_tiles;
+    /// The cut tiles are the last of the order, not the first.
+    int32_t cut_last;
     /// Parts of equal length that a cut tile has; 0: all steps of the cut tiles are shared out evenly
     /// (stream-K).
     int32_t parts;

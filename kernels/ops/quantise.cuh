@@ -35,13 +35,14 @@ __device__ inline float row_maximum(const uint16_t* row, int64_t cols) {
     return fmaxf(__low2float(most), __high2float(most));
 }
 
-/// Sixteen bytes of a device row: the elements of lane c of a quad in a group of 64.
+/// Sixteen bytes of a device row: the elements of a lane of a quad in 64 of K.
 __device__ inline uint4 permuted_chunk(const uint16_t* row, int64_t chunk, int64_t cols, float scale) {
+    const int64_t first = element_at(16 * chunk);
     uint32_t words[4];
     for (int j = 0; j < 4; ++j) {
         uint32_t pairs[2] = {};
         for (int h = 0; h < 2; ++h) {
-            const int64_t k = chunk / 4 * 64 + 16 * j + 8 * h + chunk % 4 * 2;
+            const int64_t k = first + 16 * j + 8 * h;
             if (k < cols) pairs[h] = quantised_pair(pair_at(row, k), scale);
         }
         words[j] = pairs[0] | pairs[1] << 16;

@@ -27,6 +27,16 @@ __device__ __forceinline__ float4 load_shared_float4(uint32_t address) {
     return v;
 }
 
+__device__ __forceinline__ void store_shared_float(uint32_t address, float a) {
+    asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(a) : "memory");
+}
+
+__device__ __forceinline__ float2 load_shared_float2(uint32_t address) {
+    float2 v;
+    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "r"(address) : "memory");
+    return v;
+}
+
 /// Stores four 8x8 matrices of 16-bit elements transposed; lane l gives the address of row l % 8 of matrix l
 /// / 8. https://docs.nvidia.com/cuda/parallel-thread-execution/#warp-level-matrix-instructions-stmatrix
 __device__ __forceinline__ void stmatrix_x4_trans(uint32_t address, uint32_t a, uint32_t b, uint32_t c,

@@ -9,7 +9,8 @@ using kernels::GemmConfig;
 using kernels::Schedule;
 using kernels::Weights;
 
-constexpr Schedule kSchedules[] = {Schedule::kWhole, Schedule::kSplit, Schedule::kStream};
+constexpr Schedule kSchedules[] = {Schedule::kWhole, Schedule::kSplit, Schedule::kStream,
+                                   Schedule::kSplitLast};
 
 bool computes(Weights weights, Precision precision) {
     switch (precision) {
@@ -44,6 +45,8 @@ const char* name_of(Schedule schedule) {
             return "split";
         case Schedule::kStream:
             return "stream";
+        case Schedule::kSplitLast:
+            return "split-last";
     }
     return "unknown";
 }
@@ -73,9 +76,9 @@ const GemmConfig* plain_twin(const OwnKernel& kernel) {
     for (const GemmConfig& plain : kernels::kGemmConfigs) {
         if (plain.weights != Weights::kPlain16 || plain.k_groups != config.k_groups) continue;
         // Where tiles are cut along K depends on their number.
-        const bool has_same_tiles = plain.row_groups == config.row_groups &&
-                                    plain.block_tokens == config.block_tokens &&
-                                    plain.cluster == config.cluster;
+        const bool has_same_tiles =
+            plain.row_groups == config.row_groups && plain.block_tokens == config.block_tokens &&
+            plain.cluster_rows == config.cluster_rows && plain.cluster_tokens == config.cluster_tokens;
         if (is_whole || has_same_tiles) return &plain;
     }
     return nullptr;

@@ -16,8 +16,7 @@ std::string text_of(const kernels::TensorMapSpec& spec) {
     return std::string(spec.type == kernels::ElementType::kFloat16 ? "float16" : "uint8") + " [" +
            std::to_string(spec.rows) + ", " + std::to_string(spec.cols) + "] pitch " +
            std::to_string(spec.pitch) + " box [" + std::to_string(spec.box_rows) + ", " +
-           std::to_string(spec.box_cols) + "] swizzle " +
-           (spec.swizzle == kernels::Swizzle::k128B ? "128B" : "none");
+           std::to_string(spec.box_cols) + "]";
 }
 
 }  // namespace
@@ -31,8 +30,7 @@ kernels::TensorMap encode_tensor_map(const kernels::TensorMapSpec& spec, DeviceP
     const Result result = driver().cuTensorMapEncodeTiled(
         map.bytes, spec.type == kernels::ElementType::kFloat16 ? kTensorMapFloat16 : kTensorMapUint8, 2,
         reinterpret_cast<void*>(base), dimensions, strides, box, element_strides, kTensorMapInterleaveNone,
-        spec.swizzle == kernels::Swizzle::k128B ? kTensorMapSwizzle128B : kTensorMapSwizzleNone,
-        promotion_of(spec.l2_promotion), kTensorMapFillZeros);
+        kTensorMapSwizzle128B, promotion_of(spec.l2_promotion), kTensorMapFillZeros);
     if (result != kSuccess) {
         const std::string call = "cuTensorMapEncodeTiled(" + text_of(spec) + ")";
         check(result, call.c_str(), __FILE__, __LINE__);

@@ -76,9 +76,10 @@ Napi::Value cuda_gemm_configs(const Napi::CallbackInfo& info) {
         row["blockRows"] = Napi::Number::New(env, config.block_rows());
         row["blockTokens"] = Napi::Number::New(env, config.block_tokens);
         row["blockK"] = Napi::Number::New(env, config.block_k());
+        row["tokenStagesPerStep"] = Napi::Number::New(env, config.token_stages_per_step());
         row["stages"] = Napi::Number::New(env, config.stages);
-        row["cluster"] = Napi::Number::New(env, config.cluster);
-        row["blocksPerSm"] = Napi::Number::New(env, config.blocks_per_sm);
+        row["clusterRows"] = Napi::Number::New(env, config.cluster_rows);
+        row["clusterTokens"] = Napi::Number::New(env, config.cluster_tokens);
         row["sharedBytes"] = Napi::Number::New(env, config.shared_bytes());
         rows.Set(rows.Length(), row);
     }

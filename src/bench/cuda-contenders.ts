@@ -4,7 +4,7 @@ import type { NativeGemmConfig } from "../native/binding.ts";
 import type { Contender } from "./bench-device.ts";
 import { kernelCost, libraryCost, type Point, type Schedule } from "./kernel-cost.ts";
 
-const schedules: readonly Schedule[] = ["whole", "split", "stream"];
+const schedules: readonly Schedule[] = ["whole", "split", "split-last", "stream"];
 
 const weightsOf: Readonly<Record<Precision, readonly NativeGemmConfig["weights"][]>> = {
   fp16: ["plain16"],
@@ -51,6 +51,16 @@ export function cudaContenders(
     kernel,
     config,
   }));
+}
+
+/** Whether there is a configuration of this name, however it ranks; a table may be of another version. */
+export function computes(configs: readonly NativeGemmConfig[], kernel: Precision, config: string): boolean {
+  if (libraryConfigs[kernel].includes(config)) return true;
+  if (kernel === "nested-fp8" && config === upperPlaneConfig) return true;
+  return configs.some(
+    ({ name, weights }) =>
+      weightsOf[kernel].includes(weights) && schedules.some((schedule) => config === `${name}/${schedule}`),
+  );
 }
 
 /**

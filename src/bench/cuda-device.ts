@@ -5,7 +5,7 @@ import type { NativeCudaSession, NativeGemmConfig } from "../native/binding.ts";
 import { kernelsFolder } from "../native/cuda-probe.ts";
 
 import type { BenchDevice, BenchDeviceInfo, BenchLayer, Check, Contender } from "./bench-device.ts";
-import { cudaContenders } from "./cuda-contenders.ts";
+import { computes, cudaContenders } from "./cuda-contenders.ts";
 import type { Point } from "./kernel-cost.ts";
 
 /** The configuration measured to be fastest on this device, if one was. */
@@ -75,8 +75,8 @@ class CudaBenchDevice implements BenchDevice {
     const contenders = (kernel: Precision, m: number): Contender[] => {
       const ranked = cudaContenders(this.#configs, kernel, { n, k, m }, this.info.smCount);
       const config = this.#tuned?.(this.info.name, { kernel, n, k, m });
-      const first = ranked.find((contender) => contender.config === config);
-      return first === undefined ? ranked : [first, ...ranked.filter((contender) => contender !== first)];
+      if (config === undefined || !computes(this.#configs, kernel, config)) return ranked;
+      return [{ kernel, config }, ...ranked.filter((contender) => contender.config !== config)];
     };
     return new CudaBenchLayer(this.#native, id, contenders);
   }

@@ -193,16 +193,19 @@ export type NativeGemmConfig = {
   readonly blockRows: number;
   readonly blockTokens: number;
   readonly blockK: number;
+  /** Stages of tokens that a step along K takes: 2 where the warpgroups together take half of blockK at a time. */
+  readonly tokenStagesPerStep: number;
   readonly stages: number;
-  readonly cluster: number;
-  readonly blocksPerSm: number;
+  /** Blocks of a cluster along N, which share tokens, and along M, which share weights. */
+  readonly clusterRows: number;
+  readonly clusterTokens: number;
   readonly sharedBytes: number;
 };
 
 /**
  * One GPU; a rejected promise has an Error with `code` (a CUresult's name, ...) and perhaps `hint`. Methods on a layer
  * take its number, a precision of src/device/device.ts and a configuration: "cublaslt", "cublaslt_rowwise", or
- * "<name of a row>/<whole | split | stream>".
+ * "<name of a row>/<whole | split | split-last | stream>".
  */
 export type NativeCudaSession = {
   open(): Promise<NativeGpu & { readonly driver: string; readonly cublaslt?: string }>;

@@ -1,16 +1,17 @@
-/** Where element k of a row lies in a device plane: KERNELS.md, "Permuted K order", read as it is written. */
+/** Where element k of a row lies in a device plane: element 64q + 16j + 8h + 2c + e of a group of 128. */
 export function devicePosition(k: number): number {
-  const inGroup = k % 64;
-  const j = Math.floor(inGroup / 16);
+  const inGroup = k % 128;
+  const q = Math.floor(inGroup / 64);
+  const j = Math.floor(inGroup / 16) % 4;
   const h = Math.floor(inGroup / 8) % 2;
   const c = Math.floor(inGroup / 2) % 4;
   const e = inGroup % 2;
-  return k - inGroup + 16 * c + 4 * j + 2 * h + e;
+  return k - inGroup + 32 * c + 16 * q + 4 * j + 2 * h + e;
 }
 
 /** K filled up to whole groups. */
 export function paddedK(k: number): number {
-  return Math.ceil(k / 64) * 64;
+  return Math.ceil(k / 128) * 128;
 }
 
 /** Rows of bytes in natural order as the device holds them, zero beyond k. */

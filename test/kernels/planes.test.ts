@@ -25,18 +25,18 @@ inline void __syncthreads() {}
 #include <vector>
 using namespace nestedfp::kernels;
 int main() {
-    constexpr int n = 4096, k = 16;  // all words, in rows that are filled up to 64
+    constexpr int n = 4096, k = 16;  // all words, in rows that are filled up to 128
     std::vector<uint16_t> words(n * k), back(n * k);
     for (int i = 0; i < n * k; ++i) words[i] = static_cast<uint16_t>(i);
-    std::vector<uint8_t> upper(n * 64), lower(n * 64), high(n * 64), low(n * 64);
-    split_planes({words.data(), upper.data(), lower.data(), n, k, 64});
-    for (int i = 0; i < n * 64; ++i) {
-        const int pair = i / 64 * k + static_cast<int>(element_at(i % 64));
-        if (element_at(i % 64) >= k) continue;
+    std::vector<uint8_t> upper(n * 128), lower(n * 128), high(n * 128), low(n * 128);
+    split_planes({words.data(), upper.data(), lower.data(), n, k, 128});
+    for (int i = 0; i < n * 128; ++i) {
+        const int pair = i / 128 * k + static_cast<int>(element_at(i % 128));
+        if (element_at(i % 128) >= k) continue;
         high[i] = pair >> 8;
         low[i] = pair & 0xff;
     }
-    join_planes({high.data(), low.data(), back.data(), n, k, 64});
+    join_planes({high.data(), low.data(), back.data(), n, k, 128});
     std::fwrite(upper.data(), 1, upper.size(), stdout);
     std::fwrite(lower.data(), 1, lower.size(), stdout);
     std::fwrite(back.data(), 2, back.size(), stdout);
@@ -50,7 +50,7 @@ test("the kernels' planes and words are the reference's, for all words and all p
   execFileSync("sh", ["-c", `"${binary}" > "${folder}/out"`]);
   const out = readFileSync(join(folder, "out"));
   const [n, k] = [4096, 16];
-  const plane = n * 64;
+  const plane = n * 128;
   const words = Array.from({ length: n * k }, (_, word) => word);
   // NaN and infinity have no upper byte that means anything.
   const finite = words.map((word) => (Number.isFinite(halfToNumber(word)) ? word : 0));

@@ -141,11 +141,14 @@ test("every configuration is launched within the limits of the device on awkward
   assert.deepEqual([...new Set(values)].sort(), [250, false], "0.75 ms for 3 launches, and no check passes");
 
   const configs = loadAddon().cudaGemmConfigs();
-  for (const { name, cluster, sharedBytes } of configs) {
+  for (const { name, clusterRows, clusterTokens, sharedBytes } of configs) {
     const launches = log.filter((line) => line.startsWith(`launch ${name} `));
     assert.ok(launches.length > 0, `${name} was launched`);
     for (const launch of launches) {
-      assert.match(launch, new RegExp(` cluster ${cluster} shared ${sharedBytes} overlaps 1$`));
+      assert.match(
+        launch,
+        new RegExp(` cluster ${clusterRows * clusterTokens} shared ${sharedBytes} overlaps 1$`),
+      );
     }
   }
   assert.equal(log.filter((line) => line === "context released, 0 buffers live").length, 1);
@@ -163,6 +166,25 @@ test("launches of one measurement are recorded once and replayed", () => {
   assert.equal(log.slice(first, last).filter(isOurs).length, 5);
   assert.equal(log.filter(isOurs).length, 5);
   assert.equal(log.filter((line) => line === "graph launched").length, 1 + 4, "one to warm up");
+});
+
+test("a tuned configuration comes first, even one that the model leaves out; one that is not known is ignored", () => {
+  // 64 x 64 is one tile of any configuration: cut in equal parts it stays whole, and the model does not list it.
+  const { results } = run(`
+    const of = async (config) => {
+      const device = await createCudaBenchDevice({ kernels, tuned: () => config });
+      const layer = await device.layer(64, 64, ["nested-fp8"], 8, 1);
+      const ranked = layer.contenders("nested-fp8", 8, true).map(({ config }) => config);
+      device.close();
+      return [ranked[0], ranked.filter((name) => name === config).length];
+    };
+    emit(await of("w8a8_128x256_s4w4_t2/split"));
+    emit(await of("w8a8_1x1/split"));
+    emit(await of("nested16_64x64k2_s6w5_c1/whole"));`);
+  const [known, unknown, ofOtherPrecision] = results as [string, number][];
+  assert.deepEqual(known, ["w8a8_128x256_s4w4_t2/split", 1]);
+  assert.equal(unknown?.[1], 0);
+  assert.equal(ofOtherPrecision?.[1], 0);
 });
 
 test("wrong arguments of the session are named", () => {

@@ -1,0 +1,23 @@
+// Ids of the named barriers of a block.
+#pragma once
+
+#include "../interface/configs.h"
+
+namespace nestedfp::gemm {
+
+template <kernels::GemmConfig kConfig>
+struct Barriers {
+    /// Where the consumers wait for the warp that loads.
+    static constexpr int kStart = 0;
+    static constexpr int kStartThreads = 128 * kConfig.warpgroups() + 32;
+    /// Of the K groups of a row group.
+    static constexpr int k_groups(int row_group) { return 1 + row_group; }
+    /// Of the warpgroup that stores a row group.
+    static constexpr int warpgroup(int row_group) { return 1 + kConfig.row_groups + row_group; }
+    /// Where a warpgroup waits for its turn at the tensor cores.
+    static constexpr int turn(int warpgroup) { return 1 + 2 * kConfig.row_groups + warpgroup; }
+
+    static_assert(turn(kConfig.warpgroups()) <= 16, "a block has 16 named barriers");
+};
+
+}  // namespace nestedfp::gemm
