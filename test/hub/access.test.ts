@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { assertOk, assertRefused } from "../cli/run.ts";
 import { treeOf } from "../convert/checkpoints.ts";
+import { filesOf, gitBlobId } from "./contents.ts";
 import { startWithModel } from "./published-model.ts";
-import { commitOf, filesOf, gitBlobId } from "./test-hub.ts";
+import { commitOf } from "./test-repo.ts";
 
 const { hub, scratch, cache, run, source, reference, convert } = await startWithModel();
 

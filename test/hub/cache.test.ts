@@ -12,8 +12,8 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { assertOk, assertRefused, root } from "../cli/run.ts";
 import { treeOf } from "../convert/checkpoints.ts";
+import { filesOf } from "./contents.ts";
 import { startWithModel } from "./published-model.ts";
-import { filesOf } from "./test-hub.ts";
 
 const { hub, source, scratch, cache, run, start, reference, content, shardSha256, inStorage, assertSound } =
   await startWithModel();

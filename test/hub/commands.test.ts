@@ -7,8 +7,9 @@ import { after, before, describe, test } from "node:test";
 import { assertOk, assertRefused, documentOf, root } from "../cli/run.ts";
 import { treeOf, writeModel } from "../convert/checkpoints.ts";
 import { parquetOf } from "../eval/parquet.ts";
+import { filesOf } from "./contents.ts";
 import { startHub } from "./hub-run.ts";
-import { commitOf, filesOf } from "./test-hub.ts";
+import { commitOf } from "./test-repo.ts";
 
 const { hub, scratch, cache, run } = await startHub();
 const source = join(scratch, "source");

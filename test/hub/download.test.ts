@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { before, describe, test } from "node:test";
 import { assertOk, documentOf } from "../cli/run.ts";
 import { treeOf, writeModel } from "../convert/checkpoints.ts";
+import { filesOf, gitBlobId } from "./contents.ts";
 import { startHub } from "./hub-run.ts";
-import { commitOf, filesOf, gitBlobId } from "./test-hub.ts";
+import { commitOf } from "./test-repo.ts";
 
 const { hub, scratch, cache, run } = await startHub();
 const source = join(scratch, "source");

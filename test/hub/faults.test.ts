@@ -3,9 +3,10 @@ import { existsSync } from "node:fs";
 import { describe, test } from "node:test";
 import { assertOk, assertRefused } from "../cli/run.ts";
 import { treeOf } from "../convert/checkpoints.ts";
+import { filesOf } from "./contents.ts";
+import type { Fault } from "./fault-schedule.ts";
 import { startWithModel } from "./published-model.ts";
-import type { Fault } from "./test-hub.ts";
-import { filesOf, TestHub } from "./test-hub.ts";
+import { TestHub } from "./test-hub.ts";
 
 const { hub, source, reference, shard, shardSha256, ofShard, inStorage, convert } = await startWithModel();
 

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import type { Run } from "../cli/run.ts";
 import { assertOk } from "../cli/run.ts";
 import { writeModel } from "../convert/checkpoints.ts";
+import { filesOf, gitBlobId } from "./contents.ts";
 import type { HubRun } from "./hub-run.ts";
 import { startHub } from "./hub-run.ts";
-import { filesOf, gitBlobId } from "./test-hub.ts";
 
 /** How a conversion with a cache of its own ended. */
 export type Converted = {

@@ -5,8 +5,9 @@ import { dirname, join } from "node:path";
 import { before, describe, test } from "node:test";
 import { assertOk, assertRefused, documentOf, root } from "../cli/run.ts";
 import { treeOf, writeModel } from "../convert/checkpoints.ts";
+import { filesOf } from "./contents.ts";
 import { startHub } from "./hub-run.ts";
-import { commitOf, filesOf } from "./test-hub.ts";
+import { commitOf } from "./test-repo.ts";
 
 const { hub, scratch, run, start } = await startHub();
 const converted = join(scratch, "converted");

@@ -22,8 +22,8 @@ import {
   writeModel,
 } from "../convert/checkpoints.ts";
 import { Prng } from "../safetensors/prng.ts";
+import { filesOf, gitBlobId } from "./contents.ts";
 import { startHub } from "./hub-run.ts";
-import { filesOf, gitBlobId } from "./test-hub.ts";
 
 const { hub, scratch, cache, run, start } = await startHub();
 const NaN16 = 0x7e00;
