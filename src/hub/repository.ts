@@ -23,6 +23,9 @@ export type Repository = {
   readonly files: readonly RepoFile[];
 };
 
+/** Paths that no Git tree holds: a part is empty, `.` or `..`, or there is a NUL. Only who wants to harm lists them. */
+const inNoTree = /(?:^|\/)\.{0,2}(?:\/|$)|\0/;
+
 /** No model has as many; a listing is kept in memory. */
 const mostFiles = 100_000;
 
@@ -59,6 +62,7 @@ export async function openRepository(
     })) {
       if (entry.type !== "file") continue;
       const file = fileOf(entry);
+      if (inNoTree.test(file.path)) throw outside(id, file.path, "leads out of where it lies");
       if (seen.has(file.path)) throw new TypeError(`${quote(file.path)} twice`);
       seen.add(file.path);
       files.push(file);
@@ -100,11 +104,16 @@ export function fileNamed({ reference, files }: Repository, path: string): RepoF
 
 /** @throws FormatError for a path that could lead out of a directory, or means another file on another system */
 function refuseOutside(id: string, file: RepoFile): RepoFile {
-  const parts = file.path.split("/");
-  const problem =
-    parts.length > 32 ? "is too deep" : parts.map(fileNameProblem).find((found) => found !== undefined);
+  const problem = file.path
+    .split("/")
+    .map(fileNameProblem)
+    .find((found) => found !== undefined);
   if (problem === undefined) return file;
-  throw new FormatError(`${quote(id)} lists a file ${quote(file.path)}: a part of its path ${problem}`, {
+  throw outside(id, file.path, problem);
+}
+
+function outside(id: string, path: string, problem: string): FormatError {
+  return new FormatError(`${quote(id)} lists a file ${quote(path)}: a part of its path ${problem}`, {
     hint: "do not trust this repository",
   });
 }
