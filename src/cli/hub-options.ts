@@ -70,6 +70,12 @@ function endpointOf(text: string): string {
   ) {
     return text.replace(/\/+$/, "");
   }
+  // A password or a token may stand in it.
+  if (/[@?#]/.test(text)) {
+    throw new UsageError("HF_ENDPOINT holds a user, a query or a fragment, which no address of a Hub has", {
+      hint: "write https://host; a token goes into HF_TOKEN",
+    });
+  }
   throw new UsageError(`HF_ENDPOINT is ${quote(text)}, which is no http or https address`);
 }
 
