@@ -63,6 +63,8 @@ export class HubClient {
         response = await this.#send(url, init, signal);
       } catch (cause) {
         signal.throwIfAborted();
+        const problem = redirectProblem(cause);
+        if (problem !== undefined) throw misled(problem, cause, subject, this.options);
         if (!again) throw unreachable(cause, this.options, attempt);
         await wait(pause, undefined, { signal }).catch(() => undefined);
         continue;
@@ -94,7 +96,6 @@ export class HubClient {
   async #send(url: string, init: RequestInit, signal: AbortSignal): Promise<Response> {
     const headers = new Headers(init.headers);
     headers.set("user-agent", this.options.userAgent);
-    headers.delete("authorization");
     const { token } = this.options;
     if (token !== undefined && originOf(url) === this.#origin)
       headers.set("authorization", `Bearer ${token}`);
@@ -176,6 +177,21 @@ function unreachable(cause: unknown, { endpoint, timeoutMs }: HubOptions, attemp
   const reason = failureOf(cause, timeoutMs);
   return new NetworkError(`${quote(endpoint)} cannot be reached after ${attempts} tries: ${reason}`, {
     hint: "check the network, HF_ENDPOINT and the proxy; --offline uses what the cache holds",
+    cause,
+  });
+}
+
+/** Why a redirect was not followed; undefined where none is at fault. undici has no codes for it, only sentences. */
+function redirectProblem(error: unknown): string | undefined {
+  const reason = error instanceof Error && error.cause instanceof Error ? error.cause.message : "";
+  if (reason === "redirect count exceeded") return "redirects without end: 20 times, and then again";
+  const isOdd = /^(URL scheme must be|URL cannot contain|cross origin not allowed|Invalid URL)/.test(reason);
+  return isOdd ? "redirects to what is no address to follow" : undefined;
+}
+
+function misled(problem: string, cause: unknown, { id }: Subject, { endpoint }: HubOptions): NetworkError {
+  return new NetworkError(`${quote(id)}: ${quote(endpoint)} ${problem}`, {
+    hint: "check HF_ENDPOINT; something between here and the Hub may answer in its place",
     cause,
   });
 }

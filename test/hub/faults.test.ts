@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import { assertOk, assertRefused } from "../cli/run.ts";
 import { treeOf } from "../convert/checkpoints.ts";
@@ -8,7 +9,8 @@ import type { Fault } from "./fault-schedule.ts";
 import { startWithModel } from "./published-model.ts";
 import { TestHub } from "./test-hub.ts";
 
-const { hub, source, reference, shard, shardSha256, ofShard, inStorage, convert } = await startWithModel();
+const { hub, source, scratch, start, reference, shard, shardSha256, ofShard, inStorage, convert } =
+  await startWithModel();
 
 function status(code: number, headers: Record<string, string> = { "retry-after": "0" }): Fault {
   return { kind: "status", status: code, headers };
@@ -79,6 +81,12 @@ describe("what does not pass gives 5, one sentence, and nothing wrong in the cac
     ],
     ["403", ofShard, status(403), /may not be accessed.* \(403\)/],
     [
+      "403 that says only in words that it is gated",
+      ofShard,
+      status(403, { "x-error-message": "Access to this model is restricted" }),
+      /"org\/model" is gated, and no token was given \(403\)/,
+    ],
+    [
       "a file that is listed and not there",
       ofShard,
       status(404, { "x-error-code": "EntryNotFound" }),
@@ -141,6 +149,28 @@ describe("what does not pass gives 5, one sentence, and nothing wrong in the cac
       const { out, ended, blobs } = await convert({ HF_HUB_DOWNLOAD_TIMEOUT: "0.3" });
       assertRefused(ended, 5, sentence);
       assert.ok(!existsSync(out) && !blobs.includes(shardSha256));
+    });
+  }
+
+  for (const where of [/\/revision\//, /\/tree\//, new RegExp(`/resolve/.*/${shard}`)]) {
+    test(`a redirect to itself, ${where.source}`, async () => {
+      // An address of no more than a query is one relative to the request: the same path.
+      hub.fail(where, status(302, { location: "?again" }));
+      const { ended } = await convert();
+      assertRefused(
+        ended,
+        5,
+        /"org\/model": "http:\/\/127\.0\.0\.1:\d+" redirects without end: 20 times, and then/,
+      );
+    });
+  }
+
+  for (const location of ["file:///etc/passwd", "http://[", "http://user:secret@127.0.0.1:1/"]) {
+    test(`a redirect to ${location}`, async () => {
+      hub.fail(ofShard, status(302, { location }));
+      const { ended } = await convert();
+      assertRefused(ended, 5, /redirects to what is no address to follow/);
+      assert.ok(!ended.stderr.includes("secret"));
     });
   }
 
@@ -213,4 +243,27 @@ describe("an answer without an end is an error:", () => {
     const { ended } = await convert();
     assertRefused(ended, 5, /more than 2000 pages/);
   });
+});
+
+describe("an interruption ends the wait for", () => {
+  const waits: readonly (readonly [name: string, where: RegExp, fault: Fault])[] = [
+    ["an answer", /\/revision\//, { kind: "silence" }],
+    ["the end of a refusal", ofShard, { kind: "status", status: 403, unfinished: true }],
+    ["the next try", ofShard, status(503, { "retry-after": "50" })],
+    ["a body", inStorage, { kind: "silence", bytes: 1000 }],
+  ];
+  for (const [i, [name, where, fault]] of waits.entries()) {
+    test(name, async () => {
+      hub.fail(where, fault);
+      const out = join(scratch, `interrupted-${i}`);
+      const { child, ended } = start(["convert", "org/model", "-o", out], { cache: `interrupted-${i}` });
+      while (!hub.requests.some(({ method, url }) => where.test(`${method} ${url}`)))
+        await new Promise((done) => setTimeout(done, 5));
+      // What was sent arrives; where this is too short, the test passes for less.
+      await new Promise((done) => setTimeout(done, 300));
+      child.kill("SIGINT");
+      assertRefused(await ended, 130, /interrupted by SIGINT/);
+      assert.ok(!existsSync(out));
+    });
+  }
 });
