@@ -131,7 +131,10 @@ export function fetchEvents(
     bytes: files.reduce((sum, { path, size }) => sum + (wanted.has(path) ? size : 0), 0),
   });
   return ({ type, file, bytes }) => {
-    if (type === "end") listener({ type, phase: "fetch", file });
+    if (type === "wait") {
+      const message = `waiting for another process, which holds the lock ${quote(file)}`;
+      listener({ type: "warning", message });
+    } else if (type === "end") listener({ type, phase: "fetch", file });
     else listener({ type, phase: "fetch", file, bytes });
   };
 }

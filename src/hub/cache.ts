@@ -24,6 +24,10 @@ import type { RepoReference } from "./repo-id.ts";
 import { isCommit } from "./repo-id.ts";
 import type { RepoFile, Repository } from "./repository.ts";
 
+/** Between two looks at a lock that another process holds, and after how many of them the user is told. */
+const waitMs = 100;
+const silentWaits = 50;
+
 /**
  * The folder of one repository in the cache of the Python tools: contents in `blobs/` under the id that the Hub
  * lists, `refs/` from revision to commit, and per commit a folder of `snapshots/` with relative links to blobs.
@@ -75,17 +79,24 @@ export class CachedRepository {
   /**
    * Holds the lock of a content, the one that the Python tools take too, while `work` runs.
    *
+   * @param onWait told the path of the lock, once, when another process has held it for some seconds
    * @throws MachineError when it cannot be taken
    */
-  async locked<T>(file: RepoFile, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  async locked<T>(
+    file: RepoFile,
+    signal: AbortSignal,
+    onWait: (path: string) => void,
+    work: () => Promise<T>,
+  ): Promise<T> {
     const path = join(this.#cache, ".locks", this.#name, `${file.oid}.lock`);
     const take = () =>
       lockFile(path).catch((error) => {
         throw error instanceof MachineError ? error : outputError(error, path);
       });
     let lock = await take();
-    for (; lock === undefined; lock = await take()) {
-      await wait(100, undefined, { signal }).catch(() => undefined);
+    for (let waits = 1; lock === undefined; lock = await take(), waits++) {
+      if (waits === silentWaits) onWait(path);
+      await wait(waitMs, undefined, { signal }).catch(() => undefined);
       signal.throwIfAborted();
     }
     try {
@@ -111,7 +122,6 @@ export class CachedRepository {
     if ((await readlink(path).catch(() => undefined)) === target) return;
     const temporary = join(dirname(path), `.${randomUUID()}.tmp`);
     try {
-      await rm(temporary, { force: true });
       // Where links are not allowed, as on Windows, the Python tools keep a copy.
       await symlink(target, temporary).catch(() =>
         copyFile(this.blobPath(file), temporary, constants.COPYFILE_EXCL),

@@ -1,5 +1,6 @@
 import { concurrently } from "../concurrency/concurrently.ts";
 import { CachedRepository } from "./cache.ts";
+import { inCache } from "./cache-error.ts";
 import type { HubClient } from "./client.ts";
 import { connections } from "./connections.ts";
 import { fileNamed, type RepoFile, type Repository } from "./repository.ts";
@@ -7,7 +8,9 @@ import { transfer } from "./transfer.ts";
 
 /** What a download says of itself. */
 export type DownloadListener = (event: {
-  readonly type: "begin" | "bytes" | "end";
+  /** `wait`: another process has held the lock of the content for some seconds. */
+  readonly type: "begin" | "bytes" | "end" | "wait";
+  /** Of the repository; the lock when it is waited for. */
   readonly file: string;
   readonly bytes: number;
 }) => void;
@@ -25,13 +28,15 @@ export async function download(
   signal: AbortSignal,
   listener: DownloadListener,
 ): Promise<string> {
-  const cached = new CachedRepository(client.options.cache, repository.reference);
-  await cached.prepare();
   const files = paths.map((path) => fileNamed(repository, path));
+  const cached = new CachedRepository(client.options.cache, repository.reference);
   const bringOne = (file: RepoFile, _: number, either: AbortSignal) =>
     bring(client, repository, cached, file, either, listener);
-  await concurrently(files, connections, signal, () => bringOne);
-  await cached.keepRef(repository.commit);
+  await inCache(async () => {
+    await cached.prepare();
+    await concurrently(files, connections, signal, () => bringOne);
+    await cached.keepRef(repository.commit);
+  });
   return cached.snapshot(repository.commit);
 }
 
@@ -44,7 +49,8 @@ async function bring(
   listener: DownloadListener,
 ): Promise<void> {
   if (!(await cached.has(file))) {
-    await cached.locked(file, signal, async () => {
+    const onWait = (lock: string): void => listener({ type: "wait", file: lock, bytes: 0 });
+    await cached.locked(file, signal, onWait, async () => {
       // Another process may have brought it while this one waited.
       if (await cached.has(file)) return;
       listener({ type: "begin", file: file.path, bytes: file.size });

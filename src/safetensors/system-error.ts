@@ -14,9 +14,17 @@ export function inputError(error: unknown, path: string): FormatError {
 /** A failure of the file system on something we write: this machine is at fault (exit 3). */
 export function outputError(error: unknown, path: string): MachineError {
   return new MachineError(`${quote(path)} cannot be written: ${systemReason(error)}`, {
-    hint: outputHints.get(systemCode(error)) ?? "check the disk or choose another output directory",
+    hint: outputHint(error, { the: "the output directory", another: "another output directory" }),
     cause: error,
   });
+}
+
+/** What to do about a failure to write. @param place what is written to, and what the user can choose instead */
+export function outputHint(
+  error: unknown,
+  { the, another }: { readonly the: string; readonly another: string },
+): string {
+  return outputHints(the, another).get(systemCode(error)) ?? `check the disk or choose ${another}`;
 }
 
 /** "ENOENT" and the like; "" for an error that is not the system's. */
@@ -44,13 +52,15 @@ const inputHints = new Map([
   ["EMFILE", "raise the limit of open files (ulimit -n)"],
 ]);
 
-const outputHints = new Map([
-  ["ENOSPC", "free some space on that disk or choose another output directory"],
-  ["EDQUOT", "the disk quota is used up: free some space or choose another output directory"],
-  ["EROFS", "that file system is read-only: choose another output directory"],
-  ["EACCES", "check the permissions of the output directory or choose another"],
-  ["EPERM", "check the permissions of the output directory or choose another"],
-  ["ENOENT", "the output directory does not exist or was removed meanwhile"],
-  ["ENOLCK", "that file system has no file locks: choose an output directory on another one"],
-  ["EFBIG", "that file system does not allow files of this size: choose another output directory"],
-]);
+function outputHints(the: string, another: string): ReadonlyMap<string, string> {
+  return new Map([
+    ["ENOSPC", `free some space on that disk or choose ${another}`],
+    ["EDQUOT", `the disk quota is used up: free some space or choose ${another}`],
+    ["EROFS", `that file system is read-only: choose ${another}`],
+    ["EACCES", `check the permissions of ${the} or choose ${another}`],
+    ["EPERM", `check the permissions of ${the} or choose ${another}`],
+    ["ENOENT", `${the} does not exist or was removed meanwhile`],
+    ["ENOLCK", `that file system has no file locks: choose ${another}`],
+    ["EFBIG", `that file system does not allow files of this size: choose ${another}`],
+  ]);
+}

@@ -10,6 +10,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
+import { lockFile } from "../../src/native/lock-file.ts";
 import { assertOk, assertRefused, root } from "../cli/run.ts";
 import { treeOf } from "../convert/checkpoints.ts";
 import { filesOf } from "./contents.ts";
@@ -17,6 +18,13 @@ import { startWithModel } from "./published-model.ts";
 
 const { hub, source, scratch, cache, run, start, reference, content, shardSha256, inStorage, assertSound } =
   await startWithModel();
+
+/** Temporary names below a cache, at any depth. */
+function temporaryIn(name: string): string[] {
+  return readdirSync(cache(name), { recursive: true, encoding: "utf8" }).filter((path) =>
+    /\.tmp$/.test(path),
+  );
+}
 
 describe("the cache", () => {
   test("that is complete needs no content again", async () => {
@@ -147,6 +155,13 @@ describe("the cache", () => {
       cache: "linked-file",
     });
     assertRefused(ended, 3, /cannot be written: too many symbolic links/);
+    const locks = join(cache("linked-lock"), ".locks/models--org--model");
+    mkdirSync(locks, { recursive: true });
+    symlinkSync(join(outside, "lock"), join(locks, `${shardSha256}.lock`));
+    const locked = await run(["convert", "org/model", "-o", join(scratch, "linked")], {
+      cache: "linked-lock",
+    });
+    assertRefused(locked, 3, /\.lock" cannot be written: too many symbolic links/);
     assert.equal(readFileSync(join(outside, "file"), "utf8"), "mine");
     assert.deepEqual(readdirSync(outside), ["file"]);
   });
@@ -155,7 +170,10 @@ describe("the cache", () => {
     ["write", 1, "EIO"],
     ["write", 9, "ENOSPC"],
     ["sync", 2, "EIO"],
-    ["rename", 3, "EACCES"],
+    // The first gives a content its name, the next makes it a part of the snapshot.
+    ["rename", 2, "EACCES"],
+    // And the last remembers the revision.
+    ["rename", 2 * Object.keys(filesOf(source)).length + 1, "EROFS"],
     ["open", 4, "EIO"],
   ] as const) {
     test(`that cannot be written (${call} ${number}, ${code}) gives 3 and is gone on with`, async () => {
@@ -163,17 +181,44 @@ describe("the cache", () => {
       const args = ["convert", "org/model", "-o", join(scratch, name)];
       const preload = `--import=${join(root, "test/cli/fail-calls.mjs")}`;
       const env = { NODE_OPTIONS: preload, NESTEDFP_FAIL: `${call}:${number}:${code}` };
-      assertRefused(
-        await run(args, { cache: name, env }),
-        3,
-        new RegExp(`cannot be written: .*\\(${code}\\)`),
-      );
+      const failed = await run(args, { cache: name, env });
+      assertRefused(failed, 3, new RegExp(`cannot be written: .*\\(${code}\\)`));
+      assert.match(failed.stderr, /\nHint: .*another cache with HF_HUB_CACHE or HF_HOME\n$/);
+      assert.deepEqual(temporaryIn(name), []);
       assert.ok(!existsSync(join(scratch, name)));
       assertSound(name);
       assertOk(await run(args, { cache: name }));
       assert.deepEqual(treeOf(join(scratch, name)), treeOf(reference));
     });
   }
+
+  test("whose lock another process holds says so, goes on when it is free, and can be interrupted", async () => {
+    const locks = join(cache("locked"), ".locks/models--org--model");
+    mkdirSync(locks, { recursive: true });
+    const path = join(locks, `${shardSha256}.lock`);
+    const [first, second] = ["first", "second"].map((name) => [
+      "convert",
+      "org/model",
+      "-o",
+      join(scratch, name),
+    ]);
+    const lock = (await lockFile(path)) ?? assert.fail("nobody else has it");
+    const waiting = start(first ?? [], { cache: "locked" });
+    await waiting.line(/waiting/);
+    const interrupted = start(second ?? [], { cache: "locked" });
+    await interrupted.line(/waiting/);
+    interrupted.child.kill("SIGINT");
+    const { code, stderr } = await interrupted.ended;
+    assert.equal(code, 130, stderr);
+    const said = `Warning: waiting for another process, which holds the lock ${JSON.stringify(path)}\n`;
+    assert.equal(stderr.split(said).length, 2, stderr);
+    await lock.close();
+    const ended = await waiting.ended;
+    assert.equal(ended.code, 0, ended.stderr);
+    assert.equal(ended.stderr.split(said).length, 2, ended.stderr);
+    assert.deepEqual(treeOf(join(scratch, "first")), treeOf(reference));
+    assertSound("locked");
+  });
 
   test("on a disk that takes no more gives 3", { skip: process.platform === "win32" }, async () => {
     const ended = await run(["convert", "org/model", "-o", join(scratch, "full")], {
