@@ -126,6 +126,7 @@ async function filesToPush(
 ): Promise<PushedFile[]> {
   const files: PushedFile[] = [];
   for (const name of [...listed, manifestName, sumsName]) {
+    await refuseLinked(path, name);
     const file = join(path, name);
     files.push({ path: name, size: (await stat(file)).size, content: { file } });
   }
@@ -134,6 +135,18 @@ async function filesToPush(
     if (bytes !== undefined) files.push({ path: name, size: bytes.length, content: { bytes } });
   }
   return files;
+}
+
+/** @throws FormatError for a file that is a link, or lies behind one: what it leads to may not be meant to be sent */
+async function refuseLinked(path: string, name: string): Promise<void> {
+  const parts = name.split("/");
+  for (const [i] of parts.entries()) {
+    const at = join(path, ...parts.slice(0, i + 1));
+    if (!(await lstat(at)).isSymbolicLink()) continue;
+    throw new FormatError(`${quote(at)} is a symbolic link, and push sends nothing through one`, {
+      hint: "copy the directory without links, e.g. with `cp -rL`, if what they lead to may be published",
+    });
+  }
 }
 
 /** The one file that no sha256 covers, so not through a link: it could name anything. */

@@ -1,6 +1,15 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { before, describe, test } from "node:test";
 import { assertOk, assertRefused, documentOf, root } from "../cli/run.ts";
@@ -202,6 +211,32 @@ describe("push", () => {
     assertOk(await run(["push", linked, "me/linked"], { env }));
     const { files } = hub.commits.at(-1) ?? assert.fail();
     for (const bytes of Object.values(files)) assert.ok(!Buffer.from(bytes).includes("secret"));
+  });
+
+  for (const [name, linked] of [
+    ["SHA256SUMS", "nestedfp/SHA256SUMS"],
+    ["the manifest", "nestedfp/manifest.json"],
+    ["a listed file", "config.json"],
+    ["the folder of the planes", "nestedfp"],
+  ] as const) {
+    test(`sends nothing when ${name} is a link`, async () => {
+      const at = join(scratch, `linked-${name.replaceAll(" ", "-")}`);
+      cpSync(converted, at, { recursive: true });
+      renameSync(join(at, linked), `${at}-elsewhere`);
+      symlinkSync(`${at}-elsewhere`, join(at, linked));
+      for (const more of [[], ["--dry-run"]]) {
+        const ended = await run(["push", at, "me/linked-file", ...more], { env });
+        assertRefused(ended, 4, /is a symbolic link, and push sends nothing through one/);
+      }
+      assert.deepEqual(hub.requests, []);
+    });
+  }
+
+  test("to a branch with a slash in its name", async () => {
+    assertOk(await run(["push", converted, "me/branched", "--revision", "feature/x"], { env }));
+    assert.equal(hub.commits.at(-1)?.branch, "feature/x");
+    const steps = hub.requests.map(({ url }) => url).filter((url) => /preupload|commit/.test(url));
+    assert.ok(steps.length >= 2 && steps.every((url) => /\/feature%2Fx(\?|$)/.test(url)), `${steps}`);
   });
 
   test("that is interrupted gives 130", async () => {
