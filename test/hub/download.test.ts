@@ -11,10 +11,12 @@ import { commitOf } from "./test-repo.ts";
 const { hub, scratch, cache, run } = await startHub();
 const source = join(scratch, "source");
 const commit = commitOf("org/model");
+const slashed = ["feature/x", "refs/pr/1"];
 
 before(() => {
   writeModel(source, { width: 64 });
   hub.add("org/model", {
+    revisions: ["main", ...slashed],
     files: { ...filesOf(source), "original/params.json": Buffer.from("{}"), "model.gguf": Buffer.alloc(9) },
   });
 });
@@ -56,4 +58,29 @@ describe("convert org/name", () => {
       readdirSync(join(cache("plain"), ".locks/models--org--model")).every((name) => name.endsWith(".lock")),
     );
   });
+});
+
+describe("a revision with a slash", () => {
+  for (const revision of slashed) {
+    test(`${revision} is one part of an address, and a path below refs/ of the cache, as for the Python tools`, async () => {
+      const name = revision.replaceAll("/", "-");
+      const args = ["convert", `org/model@${revision}`, "-o"];
+      assertOk(await run([...args, join(scratch, name)], { cache: name }));
+      const asked = hub.requests
+        .map(({ url }) => url.replace(/\?.*/, ""))
+        .filter((url) => url.includes("/revision/"));
+      assert.deepEqual(asked, [`/api/models/org/model/revision/${encodeURIComponent(revision)}`]);
+      const root = join(cache(name), "models--org--model");
+      assert.equal(readFileSync(join(root, "refs", revision), "utf8"), commit);
+      assert.deepEqual(readdirSync(join(root, "snapshots")), [commit]);
+      hub.reset();
+      const offline = [...args, join(scratch, `${name}-offline`), "--offline"];
+      assertOk(await run(offline, { cache: name }));
+      assert.deepEqual(hub.requests, []);
+      // Offline, nobody knows what the repository has beside: the manifest is another.
+      const shardsOf = (folder: string) =>
+        Object.entries(treeOf(join(scratch, folder))).filter(([path]) => path.endsWith(".safetensors"));
+      assert.deepEqual(shardsOf(`${name}-offline`), shardsOf(name));
+    });
+  }
 });
