@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { TestContext } from "node:test";
 import { after, before, describe, test } from "node:test";
 import { treeOf, writeModel } from "../convert/checkpoints.ts";
 import { scratchDirectory, sharedScratch } from "../convert/scratch.ts";
 import { assertOk, assertRefused, nestedfp, root } from "./run.ts";
+import { noMount, smallDisk } from "./small-disk.ts";
 
 const scratch = sharedScratch();
 const source = join(scratch.path, "source");
@@ -19,24 +19,6 @@ before(async () => {
   writeFileSync(join(source, "vocab.txt"), Buffer.alloc(2 ** 20, "word\n"));
   assertOk(await nestedfp(["convert", source, "-o", converted]));
 });
-
-const canMount = mountsTmpfs();
-
-/** Whether this process may mount, which takes root and a system that lets it. */
-function mountsTmpfs(): boolean {
-  if (process.platform !== "linux" || process.getuid?.() !== 0) return false;
-  return spawnSync("unshare", ["--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).status === 0;
-}
-
-/** Mounts a file system of `bytes`, until the test ends. */
-async function smallDisk(t: TestContext, bytes: number, ...options: readonly string[]): Promise<string> {
-  let path: string | undefined;
-  // Before the hook that removes the directory, as hooks run in order.
-  t.after(() => path && execFileSync("umount", [path]));
-  path = await scratchDirectory(t);
-  execFileSync("mount", ["-t", "tmpfs", "-o", [`size=${bytes}`, ...options].join(), "tmpfs", path]);
-  return path;
-}
 
 const noPermission = withoutOverride();
 const noDrop = "skipped: root may write everywhere, and setpriv cannot take that away";
@@ -53,8 +35,6 @@ const commands: readonly (readonly [name: string, args: readonly string[]])[] = 
   ["restore", ["restore", converted]],
   ["export", ["export", converted, "--to", "fp16"]],
 ];
-
-const noMount = !canMount && "skipped: no permission to mount a small file system";
 
 describe("a disk that is full gives 3:", { skip: noMount }, () => {
   for (const [name, args] of commands.slice(0, 2)) {
