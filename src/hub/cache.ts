@@ -55,13 +55,6 @@ export class CachedRepository {
     return join(this.root, "blobs", file.oid);
   }
 
-  /** Makes the folders, none of them through a link. @throws MachineError */
-  async prepare(): Promise<void> {
-    for (const folder of ["blobs", "refs", "snapshots"])
-      await makeFolder(this.#cache, join(this.#name, folder));
-    await makeFolder(this.#cache, join(".locks", this.#name));
-  }
-
   /**
    * Whether the content is there whole. What is called so was checked when it came; small files are checked again,
    * and large ones are hashed by who reads them.
@@ -88,6 +81,8 @@ export class CachedRepository {
     onWait: (path: string) => void,
     work: () => Promise<T>,
   ): Promise<T> {
+    await makeFolder(this.#cache, join(".locks", this.#name));
+    await makeFolder(this.#cache, join(this.#name, "blobs"));
     const path = join(this.#cache, ".locks", this.#name, `${file.oid}.lock`);
     const take = () =>
       lockFile(path).catch((error) => {
@@ -117,9 +112,9 @@ export class CachedRepository {
   /** Puts a content into the snapshot of a commit. @throws MachineError */
   async link(file: RepoFile, { commit }: Pick<Repository, "commit">): Promise<void> {
     const path = join(this.snapshot(commit), file.path);
-    await makeFolder(this.root, join("snapshots", commit, dirname(file.path)));
     const target = relative(dirname(path), this.blobPath(file));
     if ((await readlink(path).catch(() => undefined)) === target) return;
+    await makeFolder(this.#cache, join(this.#name, "snapshots", commit, dirname(file.path)));
     const temporary = join(dirname(path), `.${randomUUID()}.tmp`);
     try {
       // Where links are not allowed, as on Windows, the Python tools keep a copy.
@@ -138,8 +133,8 @@ export class CachedRepository {
     const { revision } = this.#reference;
     if (isCommit(revision)) return;
     const path = join(this.root, "refs", revision);
-    await makeFolder(this.root, join("refs", dirname(revision)));
     if ((await readFile(path, "utf8").catch(() => "")) === commit) return;
+    await makeFolder(this.#cache, join(this.#name, "refs", dirname(revision)));
     const file = await AtomicFile.create(join(this.root, "refs", `.${randomUUID()}.tmp`));
     try {
       await file.write(Buffer.from(commit), 0);
@@ -169,7 +164,12 @@ export class CachedRepository {
   }
 }
 
-/** mkdir -p of a path below `base`; the part below it must not go through links. @throws MachineError */
+/**
+ * mkdir -p of a path below `base`; the part below it must not go through links. Called before something is written,
+ * not sooner: a cache that lacks nothing may be read-only, or a link.
+ *
+ * @throws MachineError
+ */
 async function makeFolder(base: string, below: string): Promise<void> {
   try {
     await mkdir(base, { recursive: true });
@@ -179,10 +179,10 @@ async function makeFolder(base: string, below: string): Promise<void> {
       await mkdir(at).catch((error) => {
         if (systemCode(error) !== "EEXIST") throw error;
       });
-      if ((await lstat(at)).isDirectory()) continue;
-      throw new MachineError(`${quote(at)} is no folder, and the cache is never written through a link`, {
-        hint: "move it out of the cache",
-      });
+      const status = await lstat(at);
+      if (status.isDirectory()) continue;
+      const why = status.isSymbolicLink() ? ", and the cache is never written through a link" : "";
+      throw new MachineError(`${quote(at)} is no folder${why}`, { hint: "move it out of the cache" });
     }
   } catch (error) {
     throw error instanceof MachineError ? error : outputError(error, join(base, below));

@@ -54,6 +54,8 @@ export class HubClient {
    */
   async request(url: string, { subject, signal, init = {} }: HubRequest): Promise<Response> {
     const { tries, delayMs } = this.options.retry;
+    if (!canBeAsked(url))
+      throw misled("answers with what is no address to ask", undefined, subject, this.options);
     for (let attempt = 1; ; attempt++) {
       signal.throwIfAborted();
       const again = (attempt < tries && repeatable.has(init.method ?? "GET")) || false;
@@ -65,7 +67,7 @@ export class HubClient {
         signal.throwIfAborted();
         const problem = redirectProblem(cause);
         if (problem !== undefined) throw misled(problem, cause, subject, this.options);
-        if (!again) throw unreachable(cause, this.options, attempt);
+        if (!again) throw unreachable(originOf(url), cause, this.options, attempt);
         await wait(pause, undefined, { signal }).catch(() => undefined);
         continue;
       }
@@ -108,6 +110,13 @@ export class HubClient {
 
 function originOf(url: string): string {
   return URL.canParse(url) ? new URL(url).origin : "";
+}
+
+/** Whether an address, which may come from an answer, is one of HTTP and names no user. */
+function canBeAsked(url: string): boolean {
+  if (!URL.canParse(url)) return false;
+  const { protocol, username, password } = new URL(url);
+  return /^https?:$/.test(protocol) && username + password === "";
 }
 
 /** The answer, whose body fails once it is larger than {@link largestAnswer}. */
@@ -173,9 +182,14 @@ function retryAfter(response: Response): number | undefined {
   return Number.isNaN(date) ? undefined : Math.max(0, date - Date.now());
 }
 
-function unreachable(cause: unknown, { endpoint, timeoutMs }: HubOptions, attempts: number): NetworkError {
+function unreachable(
+  origin: string,
+  cause: unknown,
+  { timeoutMs }: HubOptions,
+  attempts: number,
+): NetworkError {
   const reason = failureOf(cause, timeoutMs);
-  return new NetworkError(`${quote(endpoint)} cannot be reached after ${attempts} tries: ${reason}`, {
+  return new NetworkError(`${quote(origin)} cannot be reached after ${attempts} tries: ${reason}`, {
     hint: "check the network, HF_ENDPOINT and the proxy; --offline uses what the cache holds",
     cause,
   });

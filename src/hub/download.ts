@@ -33,7 +33,6 @@ export async function download(
   const bringOne = (file: RepoFile, _: number, either: AbortSignal) =>
     bring(client, repository, cached, file, either, listener);
   await inCache(async () => {
-    await cached.prepare();
     await concurrently(files, connections, signal, () => bringOne);
     await cached.keepRef(repository.commit);
   });

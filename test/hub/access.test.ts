@@ -32,6 +32,18 @@ describe("the token", () => {
     assert.ok(asked);
   });
 
+  test("is not asked for by a listing with an address that names a user", async () => {
+    const link = `<${hub.url.replace("//", "//user:secret@")}/elsewhere>; rel="next"`;
+    hub.fail(/\/tree\//, { kind: "body", text: "[]", headers: { link } });
+    const { ended } = await convert({ HF_TOKEN: token });
+    assertRefused(
+      ended,
+      5,
+      /"org\/model": "http:\/\/127\.0\.0\.1:\d+" answers with what is no address to ask/,
+    );
+    assert.ok(!ended.stderr.includes("secret") && !hub.requests.some(({ url }) => url === "/elsewhere"));
+  });
+
   test("is taken from --token, then HF_TOKEN, then the stored one", async () => {
     const home = join(scratch, "token-home");
     mkdirSync(home);

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -12,6 +14,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { lockFile } from "../../src/native/lock-file.ts";
 import { assertOk, assertRefused, root } from "../cli/run.ts";
+import { noMount, smallDisk } from "../cli/small-disk.ts";
 import { treeOf } from "../convert/checkpoints.ts";
 import { filesOf } from "./contents.ts";
 import { startWithModel } from "./published-model.ts";
@@ -33,6 +36,26 @@ describe("the cache", () => {
       hub.requests.filter(({ storage, range }) => storage && range === undefined),
       [],
     );
+  });
+
+  test("that is complete, but for locks, may be read-only, or a link", { skip: noMount }, async (t) => {
+    const disk = await smallDisk(t, 64 << 20);
+    cpSync(join(cache("reference"), "models--org--model"), join(disk, "elsewhere"), {
+      recursive: true,
+      verbatimSymlinks: true,
+    });
+    mkdirSync(join(disk, "cache"));
+    symlinkSync("../elsewhere", join(disk, "cache", "models--org--model"));
+    execFileSync("mount", ["-o", "remount,ro", disk]);
+    const out = join(scratch, "read-only");
+    assertOk(await run(["convert", "org/model", "-o", out], { env: { HF_HUB_CACHE: join(disk, "cache") } }));
+    assert.deepEqual(treeOf(out), treeOf(reference));
+    hub.add("org/small", { files: filesOf(source) });
+    const other = await run(["convert", "org/small", "-o", `${out}-2`], {
+      env: { HF_HUB_CACHE: join(disk, "cache") },
+    });
+    assertRefused(other, 3, /cannot be written: read-only file system \(EROFS\)/);
+    assert.match(other.stderr, /Hint: .*HF_HUB_CACHE/);
   });
 
   test("of a run that was killed is gone on with", async () => {

@@ -248,7 +248,13 @@ describe("an answer without an end is an error:", () => {
 describe("an interruption ends the wait for", () => {
   const waits: readonly (readonly [name: string, where: RegExp, fault: Fault])[] = [
     ["an answer", /\/revision\//, { kind: "silence" }],
-    ["the end of a refusal", ofShard, { kind: "status", status: 403, unfinished: true }],
+    [
+      "the end of a refusal of the revision",
+      /\/revision\//,
+      { kind: "status", status: 403, unfinished: true },
+    ],
+    ["the end of a refusal of the listing", /\/tree\//, { kind: "status", status: 403, unfinished: true }],
+    ["the end of a refusal of a file", ofShard, { kind: "status", status: 403, unfinished: true }],
     ["the next try", ofShard, status(503, { "retry-after": "50" })],
     ["a body", inStorage, { kind: "silence", bytes: 1000 }],
   ];
