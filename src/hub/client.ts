@@ -220,5 +220,9 @@ export function failureOf(error: unknown, timeoutMs: number): string {
     if (at.code === "UND_ERR_ABORTED") return "the proxy or the server broke the connection off";
     return `${at.code}${at.message === "" ? "" : `: ${quote(at.message)}`}`;
   }
-  return innermost instanceof Error ? quote(innermost.message) : "unknown reason";
+  if (!(innermost instanceof Error)) return "unknown reason";
+  // undici has no words for an answer that it does not give out, most often 407.
+  return innermost.message === ""
+    ? "no answer to use; a proxy may ask for a password"
+    : quote(innermost.message);
 }

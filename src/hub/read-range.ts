@@ -2,11 +2,13 @@ import { NestedFpError, NetworkError } from "../errors.ts";
 import { quote } from "../safetensors/quote.ts";
 import type { HubClient } from "./client.ts";
 import { failureOf } from "./client.ts";
+import { contentHash } from "./content-hash.ts";
 import type { RepoFile, Repository } from "./repository.ts";
 import { resolveUrl } from "./repository.ts";
 
 /**
- * Reads `length` bytes of a file from `start`, and no more of it.
+ * Reads `length` bytes of a file from `start`, and no more of it. What is the whole file is checked against the id that
+ * the Hub lists.
  *
  * @throws NetworkError, also for a server that does not serve ranges, unless what is asked for is the whole file
  */
@@ -37,15 +39,21 @@ export async function readRange(
       const url = resolveUrl(client, repository, file.path);
       const response = await client.request(url, { subject, signal: both, init: { headers } });
       const range = response.headers.get("content-range") ?? "";
-      const whole = start === 0 && length === file.size && response.status === 200;
-      if (!whole && response.status !== 206) throw fail("the server does not serve parts of it");
-      if (!whole && range !== `bytes ${start}-${start + length - 1}/${file.size}`) {
+      const isWhole = start === 0 && length === file.size;
+      const plain = isWhole && response.status === 200;
+      if (!plain && response.status !== 206) throw fail("the server does not serve parts of it");
+      if (!plain && range !== `bytes ${start}-${start + length - 1}/${file.size}`) {
         throw fail(
           `the server sends ${quote(range)} for bytes ${start} to ${start + length - 1} of ${file.size}`,
         );
       }
       const bytes = await take(response, length);
-      if (bytes !== undefined) return bytes;
+      const isRight = bytes && (!isWhole || contentHash(file).update(bytes).digest("hex") === file.oid);
+      if (bytes && isRight) return bytes;
+      if (attempt >= tries && bytes)
+        throw fail(
+          `the content is not that of the ${file.kind} ${file.oid} that the Hub lists, ${tries} times`,
+        );
       if (attempt >= tries) throw fail(`not ${length} bytes at ${start} came, ${tries} times`);
     } catch (error) {
       signal.throwIfAborted();

@@ -1,9 +1,7 @@
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:http";
-import { type AddressInfo, connect } from "node:net";
 import { join, relative } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { assertOk, assertRefused, documentOf, root } from "../cli/run.ts";
 import { treeOf, writeModel } from "../convert/checkpoints.ts";
 import { parquetOf } from "../eval/parquet.ts";
@@ -109,6 +107,24 @@ describe("inspect org/name", () => {
       assertOk(await run(["inspect", "org/model"]));
       hub.fail(/^GET \/[0-9a-f]{64}/, { kind: "length", change });
       assertRefused(await run(["inspect", "org/model"]), 5, /not \d+ bytes at 0 came, 5 times/);
+    }
+  });
+
+  test("of a small file that is not what the Hub lists asks again, and then gives 5", async () => {
+    for (const [id, path] of [
+      ["org/model", "model.safetensors.index.json"],
+      ["org/tiny-nested", "nestedfp/manifest.json"],
+    ] as const) {
+      const where = new RegExp(`/resolve/.*/${path}$`);
+      hub.fail(where, { kind: "corrupt" }, 3);
+      assertOk(await run(["inspect", id]));
+      hub.fail(where, { kind: "corrupt" });
+      assertRefused(
+        await run(["inspect", id]),
+        5,
+        /the content is not that of the (git-blob|sha256) [0-9a-f]+ that/,
+      );
+      hub.reset();
     }
   });
 
@@ -230,50 +246,6 @@ describe("what is named", () => {
     assertRefused(path, 2, /--stream is for repositories of the Hub/);
     const env = { HF_ENDPOINT: "ftp://x" };
     assertRefused(await run(["inspect", "org/model"], { env }), 2, /HF_ENDPOINT is "ftp:\/\/x"/);
-  });
-});
-
-describe("a proxy", () => {
-  let proxy: Server;
-  const tunnels: string[] = [];
-  before(async () => {
-    proxy = createServer((_, response) => response.writeHead(502).end());
-    proxy.on("connect", (request, socket) => {
-      tunnels.push(request.url ?? "");
-      const [host, port] = (request.url ?? "").split(":");
-      const upstream = connect(Number(port), host, () => socket.write("HTTP/1.1 200 OK\r\n\r\n"));
-      upstream.pipe(socket).pipe(upstream);
-      for (const end of [upstream, socket]) end.on("error", () => undefined);
-    });
-    await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
-  });
-  after(() => {
-    proxy.closeAllConnections();
-    proxy.close();
-  });
-  const address = (): string => `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
-
-  test("of HTTP_PROXY is used for the Hub and its storage", async () => {
-    assertOk(await run(["inspect", "org/model"], { env: { http_proxy: address() } }));
-    assert.deepEqual(
-      [...new Set(tunnels)].sort(),
-      [hub.url, hub.storageUrl].map((url) => url.slice(7)).sort(),
-    );
-  });
-
-  test("is not used for what NO_PROXY names", async () => {
-    tunnels.length = 0;
-    assertOk(await run(["inspect", "org/model"], { env: { HTTP_PROXY: address(), NO_PROXY: "127.0.0.1" } }));
-    assert.deepEqual(tunnels, []);
-  });
-
-  test("that is not there gives 5, and one that is no address 2 without showing it", async () => {
-    const env = { http_proxy: "http://user:secret@127.0.0.1:1" };
-    const gone = await run(["inspect", "org/model"], { env });
-    assertRefused(gone, 5, /cannot be reached after 5 tries/);
-    assert.ok(!gone.stderr.includes("secret"));
-    const odd = await run(["inspect", "org/model"], { env: { https_proxy: "socks5://user:secret@h" } });
-    assertRefused(odd, 2, /^Error: HTTPS_PROXY is no http or https address$/);
   });
 });
 

@@ -125,6 +125,12 @@ describe("what does not pass gives 5, one sentence, and nothing wrong in the cac
       /the content has sha256 [0-9a-f]{64}, the Hub lists [0-9a-f]{64}, 5 times/,
     ],
     [
+      "a proxy's 407",
+      ofShard,
+      status(407, {}),
+      /cannot be reached after 5 tries: no answer to use; a proxy may/,
+    ],
+    [
       "a web page for the revision",
       /\/revision\//,
       { kind: "body", text: "<html>" },
@@ -255,14 +261,18 @@ describe("an interruption ends the wait for", () => {
     ],
     ["the end of a refusal of the listing", /\/tree\//, { kind: "status", status: 403, unfinished: true }],
     ["the end of a refusal of a file", ofShard, { kind: "status", status: 403, unfinished: true }],
-    ["the next try", ofShard, status(503, { "retry-after": "50" })],
+    ["the next try after a refusal", /\/tree\//, status(500, {})],
+    ["the next try after no answer", /\/revision\//, { kind: "truncate", bytes: 0 }],
+    ["the next try after a body that broke off", inStorage, { kind: "truncate", bytes: 1000 }],
     ["a body", inStorage, { kind: "silence", bytes: 1000 }],
   ];
+  // Longer than a run of these tests may take.
+  const env = { NESTEDFP_RETRY_MS: "86400" };
   for (const [i, [name, where, fault]] of waits.entries()) {
     test(name, async () => {
       hub.fail(where, fault);
       const out = join(scratch, `interrupted-${i}`);
-      const { child, ended } = start(["convert", "org/model", "-o", out], { cache: `interrupted-${i}` });
+      const { child, ended } = start(["convert", "org/model", "-o", out], { cache: `interrupted-${i}`, env });
       while (!hub.requests.some(({ method, url }) => where.test(`${method} ${url}`)))
         await new Promise((done) => setTimeout(done, 5));
       // What was sent arrives; where this is too short, the test passes for less.

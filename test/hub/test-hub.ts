@@ -153,6 +153,10 @@ function answerFault(url: string, response: ServerResponse, fault: Fault): boole
     sendEndlessly(response);
     return true;
   }
+  if (fault.kind === "truncate" && url.startsWith("/api/")) {
+    response.destroy();
+    return true;
+  }
   if (fault.kind !== "body") return false;
   response.writeHead(200, { "content-type": "application/json", ...fault.headers }).end(fault.text);
   return true;
