@@ -16,6 +16,7 @@ import { dirname, join, relative } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { MachineError, NetworkError } from "../errors.ts";
 import { lockFile } from "../native/lock-file.ts";
+import { makeDirectories } from "../safetensors/make-directories.ts";
 import { quote } from "../safetensors/quote.ts";
 import { outputError, systemCode } from "../safetensors/system-error.ts";
 import { AtomicFile } from "../safetensors/writer.ts";
@@ -172,7 +173,7 @@ export class CachedRepository {
  */
 async function makeFolder(base: string, below: string): Promise<void> {
   try {
-    await mkdir(base, { recursive: true });
+    await makeDirectories(base);
     let at = base;
     for (const part of below.split(/[\\/]/)) {
       at = join(at, part);

@@ -243,6 +243,14 @@ describe("the cache", () => {
     assertSound("locked");
   });
 
+  test("that cannot be made gives 3 at once", { skip: process.platform !== "linux" }, async () => {
+    for (const place of ["/proc/nestedfp/cache", "/dev/null/cache"]) {
+      const args = ["convert", "org/model", "-o", join(scratch, "nowhere")];
+      const ended = await run(args, { env: { HF_HUB_CACHE: place } });
+      assertRefused(ended, 3, /cannot be written: (no such file|not a directory)/);
+    }
+  });
+
   test("on a disk that takes no more gives 3", { skip: process.platform === "win32" }, async () => {
     const ended = await run(["convert", "org/model", "-o", join(scratch, "full")], {
       cache: "full",
