@@ -2,6 +2,7 @@ import { Console } from "node:console";
 import { Command, CommanderError } from "commander";
 import { MachineError, NestedFpError } from "../errors.ts";
 import { printable } from "../report/format.ts";
+import { jsonText } from "../report/json-text.ts";
 import { outputError, systemCode } from "../safetensors/system-error.ts";
 import { addBench } from "./bench.ts";
 import { addCompare } from "./compare.ts";
@@ -62,7 +63,7 @@ try {
 }
 
 function finish({ document, report, exitCode }: Finished, { json, quiet }: CommonOptions): void {
-  if (json) process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
+  if (json) process.stdout.write(jsonText(document));
   else if (!quiet) process.stdout.write(`${report}\n`);
   process.exitCode = exitCode;
 }

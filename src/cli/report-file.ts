@@ -1,6 +1,7 @@
 import { access, constants, stat } from "node:fs/promises";
 import { dirname, extname, resolve } from "node:path";
 import { UsageError } from "../errors.ts";
+import { jsonText } from "../report/json-text.ts";
 import { quote } from "../safetensors/quote.ts";
 import { outputError } from "../safetensors/system-error.ts";
 import { AtomicFile } from "../safetensors/writer.ts";
@@ -10,7 +11,7 @@ export type ReportFormats = { readonly [extension: string]: (finished: Finished)
 
 /** The formats that every command can write. */
 export const commonFormats: ReportFormats = {
-  ".json": ({ document }) => `${JSON.stringify(document, null, 2)}\n`,
+  ".json": ({ document }) => jsonText(document),
   ".txt": ({ report }) => `${report}\n`,
   ".md": ({ report }) => `\`\`\`\n${report}\n\`\`\`\n`,
 };

@@ -108,7 +108,9 @@ describe("names from an input", () => {
     const [out, back] = [join(scratch.path, "names-out"), join(scratch.path, "names-back")];
     for (const args of [
       ["inspect", source],
+      ["inspect", source, "--json"],
       ["inspect", source, "-o", join(scratch.path, "names.csv")],
+      ["inspect", source, "-o", join(scratch.path, "names.json")],
       ["convert", source, "-o", out, "--progress", "plain"],
       ["convert", source, "--dry-run"],
       ["verify", out, "--deep", "--against", source],
@@ -119,6 +121,17 @@ describe("names from an input", () => {
       assertOk(run);
       assert.doesNotMatch(run.stdout + run.stderr, escapes, args.join(" "));
     }
+    for (const report of ["names.csv", "names.json"])
+      assert.doesNotMatch(
+        readFileSync(join(scratch.path, report), "utf8").replaceAll("\r\n", "\n"),
+        escapes,
+        report,
+      );
+    const report = JSON.parse(readFileSync(join(scratch.path, "names.json"), "utf8"));
+    assert.deepEqual(
+      report.result.tensors.map(({ name }: { readonly name: string }) => name).sort(),
+      [...names].sort(),
+    );
     assert.deepEqual(treeOf(back), treeOf(source));
     assert.equal(({} as { polluted?: unknown }).polluted, undefined);
   });
