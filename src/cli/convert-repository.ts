@@ -1,6 +1,7 @@
 import type { RunSettings } from "../convert/analyse.ts";
 import type { ConvertOptions } from "../convert/convert.ts";
 import { dryRunHeaders } from "../convert/dry-run-headers.ts";
+import { refuseNonEmpty } from "../convert/output-directory.ts";
 import { convertStream } from "../convert/stream.ts";
 import type { RepoReference } from "../hub/repo-id.ts";
 import { convertReport, dryRunReport } from "../report/conversion.ts";
@@ -21,6 +22,8 @@ export async function convertRepository(
   const { signal, listener } = settings;
   const byHeaders = flags.stream || (target.dry && !readHubOptions(flags).offline);
   if (!byHeaders) {
+    // Before anything is fetched, which may take hours.
+    if (!target.dry) await refuseNonEmpty(target.output, options.existing);
     const location = await locate(reference, flags, "convert", signal, listener);
     return convertLocation(location, target, options, settings);
   }

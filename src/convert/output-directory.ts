@@ -204,7 +204,8 @@ async function readCommand(path: string): Promise<WritingCommand | undefined> {
   return text === "convert" || text === "restore" || text === "export" ? text : undefined;
 }
 
-async function refuseNonEmpty(path: string, policy: ExistingPolicy): Promise<void> {
+/** @throws UsageError when what stands at a path is not to be written to, as far as can be seen without making anything */
+export async function refuseNonEmpty(path: string, policy: ExistingPolicy): Promise<void> {
   const status = await stat(path).catch((error) => {
     if (systemCode(error) === "ENOENT") return undefined;
     throw outputError(error, path);

@@ -1,8 +1,16 @@
 import assert from "node:assert/strict";
-import { lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { before, describe, test } from "node:test";
-import { assertOk, documentOf } from "../cli/run.ts";
+import { assertOk, assertRefused, documentOf } from "../cli/run.ts";
 import { treeOf, writeModel } from "../convert/checkpoints.ts";
 import { filesOf, gitBlobId } from "./contents.ts";
 import { startHub } from "./hub-run.ts";
@@ -58,6 +66,19 @@ describe("convert org/name", () => {
       readdirSync(join(cache("plain"), ".locks/models--org--model")).every((name) => name.endsWith(".lock")),
     );
   });
+});
+
+test("an output that is not to be written to is refused before any weights are asked for", async () => {
+  const out = join(scratch, "taken");
+  mkdirSync(out);
+  writeFileSync(join(out, "mine"), "");
+  for (const more of [[], ["--stream"]]) {
+    hub.reset();
+    const ended = await run(["convert", "org/model", "-o", out, ...more], { cache: "taken" });
+    assertRefused(ended, 2, /exists and is not empty/);
+    assert.ok(hub.requests.every(({ storage, range }) => !storage || range !== undefined));
+    assert.ok(!existsSync(cache("taken")));
+  }
 });
 
 describe("a revision with a slash", () => {
