@@ -215,6 +215,17 @@ describe("the cache", () => {
     });
   }
 
+  test("gives a content its name only when the disk has it", async () => {
+    const env = {
+      NODE_OPTIONS: `--import=${join(root, "test/cli/fail-calls.mjs")}`,
+      NESTEDFP_FAIL: "sync:1:EIO",
+    };
+    const args = ["convert", "org/model", "-o", join(scratch, "unsynced")];
+    assertRefused(await run(args, { cache: "unsynced", env }), 3, /cannot be written: .*\(EIO\)/);
+    const names = assertSound("unsynced");
+    assert.ok(names.length > 0 && names.every((name) => name.endsWith(".incomplete")), `${names}`);
+  });
+
   test("whose lock another process holds says so, goes on when it is free, and can be interrupted", async () => {
     const locks = join(cache("locked"), ".locks/models--org--model");
     mkdirSync(locks, { recursive: true });

@@ -206,6 +206,40 @@ describe("what else of a listing is not to be believed gives 5:", () => {
   });
 });
 
+describe("an index that contradicts its shards gives 4 before any weights are fetched:", () => {
+  const name = "model.safetensors.index.json";
+  const { weight_map } = JSON.parse(String(files[name])) as { weight_map: Readonly<Record<string, string>> };
+  const [tensor = "", shard = ""] = Object.entries(weight_map)[0] ?? [];
+  const other = Object.values(weight_map).find((file) => file !== shard) ?? "";
+  const { [tensor]: _, ...without } = weight_map;
+  const cases: readonly (readonly [name: string, weight_map: object, sentence: RegExp])[] = [
+    ["another shard", { ...weight_map, [tensor]: other }, /is in "model-.*", by the index in "model-/],
+    ["no shard", without, /is in "model-.*", by the index in no shard/],
+    [
+      "a shard for what none has",
+      { ...weight_map, "x.weight": shard },
+      /"x\.weight" is in no shard, by the index in "model-/,
+    ],
+  ];
+  for (const [i, [what, changed, sentence]] of cases.entries()) {
+    test(what, async () => {
+      const index = Buffer.from(JSON.stringify({ weight_map: changed }));
+      hub.add(`org/contradiction-${i}`, { files: { ...files, [name]: index } });
+      for (const reader of ["inspect", "convert --stream"]) {
+        const ended = await read(`org/contradiction-${i}`, reader);
+        assertRefused(ended, 4, sentence);
+        assert.ok(ended.untouched);
+      }
+    });
+  }
+
+  test("two shards with the same tensor", async () => {
+    hub.add("org/contradiction", { files: { ...files, [other]: files[shard] ?? new Uint8Array(0) } });
+    for (const reader of ["inspect", "convert --stream"])
+      assertRefused(await read("org/contradiction", reader), 4, /is in "model-.*", by the index in "model-/);
+  });
+});
+
 test("names that mean something to JavaScript are files like any other", async () => {
   const odd = Object.fromEntries(
     ["__proto__", "constructor", "toString", "hasOwnProperty"].map((name) => [
