@@ -72,7 +72,7 @@ export class HubClient {
         continue;
       }
       if (response.ok) return response;
-      const refusal = await readRefusal(response);
+      const refusal = await readRefusal(response, this.options.timeoutMs);
       signal.throwIfAborted();
       const asked = retryAfter(response);
       const mayPass = attempt < tries && (again ? passing : refused).has(refusal.status);
@@ -138,15 +138,16 @@ function limited(response: Response): Response {
   });
 }
 
-/** As far as a sentence needs it; what follows is not read. */
-async function startOf(response: Response): Promise<string> {
+/** As far as a sentence needs it, or as comes in the time; what follows is not read. */
+async function startOf(response: Response, timeoutMs: number): Promise<string> {
+  const started = performance.now();
   const parts: Uint8Array[] = [];
   let bytes = 0;
   try {
     for await (const part of response.body ?? []) {
       parts.push(part);
       bytes += part.length;
-      if (bytes > largestRefusal) break;
+      if (bytes > largestRefusal || performance.now() - started > timeoutMs) break;
     }
   } catch {
     // What came is enough, or nothing is.
@@ -154,9 +155,9 @@ async function startOf(response: Response): Promise<string> {
   return Buffer.concat(parts).toString();
 }
 
-async function readRefusal(response: Response): Promise<Refusal> {
+async function readRefusal(response: Response, timeoutMs: number): Promise<Refusal> {
   const header = (name: string): string => response.headers.get(name) ?? "";
-  const body = await startOf(response);
+  const body = await startOf(response, timeoutMs);
   return {
     status: response.status,
     code: header("x-error-code"),

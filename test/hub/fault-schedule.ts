@@ -5,8 +5,8 @@ export type Fault =
       readonly status: number;
       readonly headers?: Readonly<Record<string, string>>;
       readonly text?: string;
-      /** The text comes, and the end of the answer never. */
-      readonly unfinished?: boolean;
+      /** The text comes, and the end of the answer never: nothing more, or a byte now and then. */
+      readonly unfinished?: true | "drips";
     }
   /** No answer at all, or none after `bytes` of the body. */
   | { readonly kind: "silence"; readonly bytes?: number }

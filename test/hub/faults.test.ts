@@ -81,6 +81,12 @@ describe("what does not pass gives 5, one sentence, and nothing wrong in the cac
     ],
     ["403", ofShard, status(403), /may not be accessed.* \(403\)/],
     [
+      "403 that never comes to its end",
+      ofShard,
+      { kind: "status", status: 403, unfinished: "drips" },
+      /may not be accessed.* \(403\)/,
+    ],
+    [
       "403 that says only in words that it is gated",
       ofShard,
       status(403, { "x-error-message": "Access to this model is restricted" }),
@@ -267,7 +273,7 @@ describe("an interruption ends the wait for", () => {
     ["a body", inStorage, { kind: "silence", bytes: 1000 }],
   ];
   // Longer than a run of these tests may take.
-  const env = { NESTEDFP_RETRY_MS: "86400" };
+  const env = { NESTEDFP_RETRY_MS: "86400", HF_HUB_DOWNLOAD_TIMEOUT: "3600" };
   for (const [i, [name, where, fault]] of waits.entries()) {
     test(name, async () => {
       hub.fail(where, fault);

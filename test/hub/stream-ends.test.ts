@@ -47,6 +47,22 @@ describe("convert --stream that does not come to its end", () => {
     assert.ok(!hub.requests.some(({ url, range }) => url.startsWith(`/${first}`) && range === undefined));
   });
 
+  test("for the network in its first shard keeps what came of it", async () => {
+    const out = join(scratch, "first-broken-off");
+    const args = ["convert", "org/plain", "-o", out, "--stream"];
+    const first = hub.storedName(readFileSync(join(scratch, "plain/model-00001-of-00003.safetensors")));
+    const asked = new RegExp(`^GET /${first}`);
+    hub.allow(asked, 1);
+    hub.fail(asked, { kind: "silence", bytes: 100_000 }, 1);
+    hub.fail(asked, { kind: "status", status: 500 });
+    assertRefused(await run(args, { env: { HF_HUB_DOWNLOAD_TIMEOUT: "0.7" } }), 5, /answers with an error/);
+    hub.reset();
+    assertOk(await run([...args, "--resume"]));
+    assert.deepEqual(treeOf(out), plain);
+    const ranges = hub.requests.filter(({ url }) => url.startsWith(`/${first}`)).map(({ range }) => range);
+    assert.deepEqual(ranges.slice(1), ["bytes=100000-"]);
+  });
+
   test("at many random moments, killed and resumed, gives the same directory", async (t) => {
     const kills = Number(process.env.NESTEDFP_KILLS ?? 12);
     const folder = writeSpanning(join(scratch, "kill"), "BF16", 256, ["1.self_attn.v_proj", "1.mlp.up_proj"]);

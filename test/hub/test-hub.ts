@@ -146,6 +146,10 @@ function answerFault(url: string, response: ServerResponse, fault: Fault): boole
   if (fault.kind === "status") {
     response.writeHead(fault.status, fault.headers).write(fault.text ?? '{"error":"as the test asked"}');
     if (!fault.unfinished) response.end();
+    if (fault.unfinished === "drips") {
+      const drip = setInterval(() => response.write(" "), 20);
+      response.on("close", () => clearInterval(drip));
+    }
     return true;
   }
   if (fault.kind === "endless" && url.startsWith("/api/")) {
