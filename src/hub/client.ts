@@ -101,7 +101,8 @@ export class HubClient {
     const { token } = this.options;
     if (token !== undefined && originOf(url) === this.#origin)
       headers.set("authorization", `Bearer ${token}`);
-    const both = init.signal ? AbortSignal.any([init.signal, signal]) : signal;
+    // One of its own: undici leaves its listener on a signal until that is collected, and warns at 1500 of them.
+    const both = AbortSignal.any(init.signal ? [init.signal, signal] : [signal]);
     // undici's own fetch takes a dispatcher; its types and Node's are of the same classes under two names.
     const request = { ...init, headers, signal: both, dispatcher: this.#dispatcher } as unknown;
     return (await fetchWith(url, request as Parameters<typeof fetchWith>[1])) as unknown as Response;
