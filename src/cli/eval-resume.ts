@@ -11,6 +11,11 @@ import { outputError } from "../safetensors/system-error.ts";
 import { cacheDirectory } from "./cache-directory.ts";
 import type { EvalFlags } from "./eval.ts";
 
+const cachePlace = {
+  the: "the cache directory",
+  another: "another cache directory with XDG_CACHE_HOME",
+};
+
 /** Where one evaluation writes its finished windows down; no other run does while this one holds it. */
 export type ResumePlace = { readonly path: string; release(): Promise<void> };
 
@@ -28,7 +33,7 @@ export async function claimResume(
 ): Promise<ResumePlace | undefined> {
   const path = join(cacheDirectory(), "eval", `${identity}.jsonl`);
   return orWarn(path, flags, async () => {
-    await makeDirectories(dirname(path));
+    await makeDirectories(dirname(path), cachePlace);
     const lockPath = `${path}.lock`;
     const lock = await lockFile(lockPath);
     if (lock === undefined) {
@@ -74,7 +79,7 @@ export async function openResume(
     await file.add(record).catch((error) => {
       // Hours of work need not end with the space on another disk.
       writing = false;
-      warn(flags, `from here on this run cannot be resumed: ${outputError(error, path).message}`);
+      warn(flags, `from here on this run cannot be resumed: ${outputError(error, path, cachePlace).message}`);
     });
   };
   return { done, file: { add }, close: (finished) => file.close(finished) };
@@ -85,7 +90,7 @@ async function orWarn<T>(path: string, flags: EvalFlags, work: () => Promise<T>)
     return await work();
   } catch (error) {
     if (error instanceof UsageError) throw error;
-    const failure = error instanceof NestedFpError ? error : outputError(error, path);
+    const failure = error instanceof NestedFpError ? error : outputError(error, path, cachePlace);
     if (flags.resume) throw failure;
     warn(flags, `this run cannot be resumed: ${failure.message}`);
     return undefined;

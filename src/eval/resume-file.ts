@@ -34,11 +34,17 @@ export class ResumeFile {
     // Under its name only when it holds all that the earlier one did: a kill meanwhile loses no window.
     const temporary = `${path}.tmp`;
     const handle = await open(temporary, "w");
-    const file = new ResumeFile(path, handle, identity);
-    await handle.appendFile(`${JSON.stringify({ identity })}\n`);
-    for (const record of earlier.done) await file.add(record);
-    await rename(temporary, path);
-    return { file, ...earlier };
+    try {
+      const file = new ResumeFile(path, handle, identity);
+      await handle.appendFile(`${JSON.stringify({ identity })}\n`);
+      for (const record of earlier.done) await file.add(record);
+      await rename(temporary, path);
+      return { file, ...earlier };
+    } catch (error) {
+      await handle.close();
+      await rm(temporary, { force: true });
+      throw error;
+    }
   }
 
   async add(record: WindowRecord): Promise<void> {
@@ -56,7 +62,11 @@ export class ResumeFile {
 type Earlier = { readonly done: readonly WindowRecord[]; readonly refused: number };
 
 async function readRecords(path: string, identity: string): Promise<Earlier> {
-  const text = await readFile(path, "utf8").catch(() => "");
+  // A file that is there and cannot be read may hold finished windows: to go on would replace it.
+  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return "";
+    throw error;
+  });
   // What follows the last line break is a line that a kill cut short.
   const [first, ...lines] = text.split("\n").slice(0, -1);
   if (first === undefined) return { done: [], refused: 0 };

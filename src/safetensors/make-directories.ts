@@ -1,6 +1,6 @@
 import { mkdir, rmdir, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { outputError, systemCode } from "./system-error.ts";
+import { type OutputPlace, outputError, systemCode } from "./system-error.ts";
 
 /**
  * mkdir -p. One by one: Node's recursive mkdir reports ENOENT for a file system that is read-only, and never ends in
@@ -9,7 +9,7 @@ import { outputError, systemCode } from "./system-error.ts";
  * @returns the directories it had to make, innermost first
  * @throws MachineError; nothing that it made stays then
  */
-export async function makeDirectories(path: string): Promise<string[]> {
+export async function makeDirectories(path: string, place?: OutputPlace): Promise<string[]> {
   const missing: string[] = [];
   for (
     let at = path;
@@ -22,7 +22,7 @@ export async function makeDirectories(path: string): Promise<string[]> {
     for (const directory of missing.toReversed()) await mkdir(directory).catch(ignoreExisting);
   } catch (error) {
     for (const directory of missing) await rmdir(directory).catch(() => undefined);
-    throw outputError(error, path);
+    throw outputError(error, path, place);
   }
   return missing;
 }

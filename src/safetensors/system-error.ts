@@ -11,19 +11,23 @@ export function inputError(error: unknown, path: string): FormatError {
   });
 }
 
+/** What is written to, and what the user can choose instead: words of a hint. */
+export type OutputPlace = { readonly the: string; readonly another: string };
+
 /** A failure of the file system on something we write: this machine is at fault (exit 3). */
-export function outputError(error: unknown, path: string): MachineError {
+export function outputError(
+  error: unknown,
+  path: string,
+  place: OutputPlace = { the: "the output directory", another: "another output directory" },
+): MachineError {
   return new MachineError(`${quote(path)} cannot be written: ${systemReason(error)}`, {
-    hint: outputHint(error, { the: "the output directory", another: "another output directory" }),
+    hint: outputHint(error, place),
     cause: error,
   });
 }
 
-/** What to do about a failure to write. @param place what is written to, and what the user can choose instead */
-export function outputHint(
-  error: unknown,
-  { the, another }: { readonly the: string; readonly another: string },
-): string {
+/** What to do about a failure to write. */
+export function outputHint(error: unknown, { the, another }: OutputPlace): string {
   return outputHints(the, another).get(systemCode(error)) ?? `check the disk or choose ${another}`;
 }
 

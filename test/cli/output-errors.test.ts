@@ -107,7 +107,9 @@ describe("a cache directory that cannot be made", { skip: process.platform !== "
     assert.match(run.stdout, /fp16: Final estimate: PPL = /);
     assert.match(run.stderr, /^Warning: this run cannot be resumed: /m);
     assert.match(run.stderr, problem);
-    assertRefused(await nestedfp([...evaluation, "--resume"], { env }), 3, problem);
+    const refused = await nestedfp([...evaluation, "--resume"], { env });
+    assertRefused(refused, 3, problem);
+    assert.match(refused.stderr, /^Hint: the cache directory /m);
   });
 
   test("ends bench --tune before anything is timed", async () => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { WindowRecord } from "../../src/eval/eval.ts";
@@ -59,4 +59,21 @@ test("windows of another evaluation under the same identity line are no windows 
   const path = join(await scratchDirectory(t), "x.jsonl");
   const asOther = (lines: string[]) => ['{"identity":"other"}', ...lines.slice(1)];
   assert.deepEqual(await reopened(path, asOther, "other"), { done: [], refused: 3 });
+});
+
+test("an earlier file that cannot be read is an error, and stays", async (t) => {
+  const folder = await scratchDirectory(t);
+  const path = join(folder, "run.jsonl");
+  symlinkSync("run.jsonl", path); // leads to itself: it cannot be read, but could be replaced
+  await assert.rejects(ResumeFile.open(path, "this", true), { code: "ELOOP" });
+  assert.ok(lstatSync(path).isSymbolicLink());
+  assert.deepEqual(readdirSync(folder), ["run.jsonl"]);
+});
+
+test("a file that cannot take its name leaves nothing behind", async (t) => {
+  const folder = await scratchDirectory(t);
+  const path = join(folder, "run.jsonl");
+  mkdirSync(path);
+  await assert.rejects(ResumeFile.open(path, "this", false), { code: "EISDIR" });
+  assert.deepEqual(readdirSync(folder), ["run.jsonl"]);
 });
