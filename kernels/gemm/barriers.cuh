@@ -7,9 +7,9 @@ namespace nestedfp::gemm {
 
 template <kernels::GemmConfig kConfig>
 struct Barriers {
-    /// Where the consumers wait for the warp that loads.
+    /// Where the consumers and the warp that loads tokens wait for the warp that loads weights.
     static constexpr int kStart = 0;
-    static constexpr int kStartThreads = 128 * kConfig.warpgroups() + 32;
+    static constexpr int kStartThreads = 128 * kConfig.warpgroups() + 64;
     /// Of the K groups of a row group.
     static constexpr int k_groups(int row_group) { return 1 + row_group; }
     /// Of the warpgroup that stores a row group.

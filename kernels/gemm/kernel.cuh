@@ -1,4 +1,4 @@
-// One persistent GEMM for all configurations: a warp that loads, warpgroups that multiply and store.
+// One persistent GEMM for all configurations: warps that load, warpgroups that multiply and store.
 #pragma once
 
 #include <type_traits>
@@ -86,7 +86,7 @@ __device__ __forceinline__ void init_barriers(uint32_t shared) {
     ptx::fence_proxy_async();
 }
 
-/// Consumers start when the barriers in shared memory are ready, in all blocks that reach them.
+/// All but the warp that initialises the barriers start when they are ready, in all blocks that reach them.
 template <kernels::GemmConfig kConfig>
 __device__ __forceinline__ void wait_for_barriers() {
     if constexpr (kConfig.cluster() > 1) {
@@ -109,26 +109,23 @@ __device__ __forceinline__ void gemm(const kernels::GemmParams& params) {
     ptx::launch_next_grid();
     if (warp >= kLoader) {
         if constexpr (kConfig.warpgroups() > 1) ptx::give_registers<kConfig.loader_registers()>();
-        Producer<kConfig> producer(params, shared, order);
-        const bool loads = threadIdx.x == 32 * kLoader;
-        if (loads) init_barriers<kConfig>(shared);
-        __syncwarp();
-        if constexpr (kConfig.cluster() > 1) {
-            ptx::cluster_arrive();
-        } else if (warp == kLoader) {
-            ptx::barrier_arrive<Barriers<kConfig>::kStartThreads>(Barriers<kConfig>::kStart);
-        }
-        if (loads) {
-            if constexpr (kConfig.cluster_tokens == 1) producer.begin();
+        const bool loads_weights = threadIdx.x == 32 * kLoader;
+        const bool loads_tokens = threadIdx.x == 32 * (kLoader + 1);
+        if (loads_weights) init_barriers<kConfig>(shared);
+        if (loads_tokens) {
             ptx::prefetch_tensor_map(&params.activations);
             ptx::prefetch_tensor_map(&params.out);
         }
         __syncwarp();
-        if constexpr (kConfig.cluster() > 1) ptx::cluster_wait();
-        if (loads) {
-            if constexpr (kConfig.cluster_tokens > 1) producer.begin();
-            producer.run();
+        if constexpr (kConfig.cluster() > 1) {
+            wait_for_barriers<kConfig>();
+        } else if (warp == kLoader) {
+            ptx::barrier_arrive<Barriers<kConfig>::kStartThreads>(Barriers<kConfig>::kStart);
+        } else if (warp == kLoader + 1) {
+            wait_for_barriers<kConfig>();
         }
+        if (loads_weights) WeightLoader<kConfig>(params, shared, order).run();
+        if (loads_tokens) TokenLoader<kConfig>(params, shared, order).run();
         __syncwarp();
     } else {
         if constexpr (kConfig.warpgroups() > 1) ptx::take_registers<kConfig.consumer_registers()>();

@@ -1,4 +1,4 @@
-// The warp that loads: fills the two rings of stages, step after step, for all segments of its block.
+// The two warps that load: each fills a ring of stages, and neither waits for the other.
 #pragma once
 
 #include "../ptx/grid.cuh"
@@ -11,142 +11,144 @@
 
 namespace nestedfp::gemm {
 
+/// One load for all blocks that share what it brings.
+template <typename Blocks>
+__device__ __forceinline__ void load(uint32_t to, const void* map, int32_t column, int32_t row, uint32_t full,
+                                     uint64_t policy, Blocks blocks) {
+    if constexpr (Blocks::kCount > 1) {
+        ptx::tma_load_multicast(to, map, column, row, full, blocks.mask(), policy);
+    } else {
+        ptx::tma_load(to, map, column, row, full, policy);
+    }
+}
+
+/// Fills the ring of weights, for all segments of the block. It runs ahead as far as the ring goes, before
+/// the kernel before this one has ended: no weight depends on it.
 template <kernels::GemmConfig kConfig>
-class Producer {
+class WeightLoader {
     using Plan = SharedPlan<kConfig>;
 
    public:
-    __device__ __forceinline__ Producer(const kernels::GemmParams& params, uint32_t shared,
-                                        const TileOrder& order)
+    __device__ __forceinline__ WeightLoader(const kernels::GemmParams& params, uint32_t shared,
+                                            const TileOrder& order)
         : params_(params),
           shared_(shared),
-          weights_policy_(params.weights_stream ? ptx::kEvictFirst : ptx::kEvictNormal),
-          tokens_policy_(params.weights_stream ? ptx::kEvictLast : ptx::kEvictNormal),
-          order_(order) {
-        has_segment_ = order_.next(segment_);
-    }
+          policy_(params.weights_stream ? ptx::kEvictFirst : ptx::kEvictNormal),
+          order_(order) {}
 
-    /// Fills the ring of weights as far as the first segment goes, before the kernel before this one has
-    /// ended: no weight depends on it. Where blocks share weights their barriers must be ready.
-    __device__ __forceinline__ void begin() {
-        if (!has_segment_) return;
-        const int32_t stages = (segment_.k_end - segment_.k_begin) * kConfig.weight_stages_per_step();
-        ahead_ = stages < kConfig.weight_stages ? stages : kConfig.weight_stages;
-        find_tile();
-        for (int32_t i = 0; i < ahead_; ++i) {
-            load_weights(segment_.k_begin * kConfig.weight_stages_per_step() + i);
-        }
-    }
-
-    /// All the rest, once the other blocks of the cluster are there. One thread calls this.
+    /// One thread calls this, when the barriers of the blocks that share weights are ready.
     __device__ __forceinline__ void run() {
-        ptx::wait_for_previous_grid();
-        for (; has_segment_; has_segment_ = order_.next(segment_)) {
-            find_tile();
-            for (int32_t k = segment_.k_begin; k < segment_.k_end; ++k) {
-#pragma unroll
-                for (int i = 0; i < kConfig.token_stages_per_step(); ++i) {
-                    if (i < kConfig.weight_stages_per_step()) {
-                        const int32_t stage = k * kConfig.weight_stages_per_step() + i;
-                        if (ahead_ > 0) {
-                            --ahead_;
-                        } else {
-                            load_weights(stage);
-                        }
-                    }
-                    load_tokens(k * kConfig.token_stages_per_step() + i);
-                }
+        Segment segment;
+        while (order_.next(segment)) {
+            int32_t row_tile, token_tile;
+            order_.coordinates(segment.tile, row_tile, token_tile);
+            const int32_t row =
+                (row_tile * kConfig.cluster_rows + static_cast<int32_t>(ClusterRank<kConfig>::rows())) *
+                kConfig.block_rows();
+            const int32_t end = segment.k_end * kConfig.weight_stages_per_step();
+            for (int32_t i = segment.k_begin * kConfig.weight_stages_per_step(); i < end; ++i) {
+                fill_stage(i, row);
             }
         }
         // Other blocks arrive at this one's barriers: it may leave only when they have.
-        if constexpr (kConfig.cluster_rows > 1) {
-            for (int i = 0; i < kConfig.stages; ++i, tokens_.advance()) wait_until_tokens_empty();
-        }
         if constexpr (kConfig.cluster_tokens > 1) {
-            for (int i = 0; i < kConfig.weight_stages; ++i, weights_.advance()) wait_until_weights_empty();
+            for (int i = 0; i < kConfig.weight_stages; ++i, ring_.advance()) wait_until_empty();
         }
     }
 
    private:
-    /// Where the rows and the tokens of this block begin, in the segment at hand.
-    __device__ __forceinline__ void find_tile() {
-        int32_t row_tile, token_tile;
-        order_.coordinates(segment_.tile, row_tile, token_tile);
-        row_ = (row_tile * kConfig.cluster_rows + static_cast<int32_t>(ClusterRank<kConfig>::rows())) *
-               kConfig.block_rows();
-        token_ =
-            (token_tile * kConfig.cluster_tokens + static_cast<int32_t>(ClusterRank<kConfig>::tokens())) *
-            kConfig.block_tokens;
-    }
-
-    /// Fills the stage of this number along K. Of rows that several blocks have in common, each loads a share
-    /// for all.
-    __device__ __forceinline__ void load_weights(int32_t stage) {
+    /// @param number of the stage along K. Of rows that several blocks have in common, each loads a share for
+    /// all.
+    __device__ __forceinline__ void fill_stage(int32_t number, int32_t row) {
         constexpr int kShare = kConfig.block_rows() / kConfig.cluster_tokens;
         const uint32_t mine = ClusterRank<kConfig>::tokens() * kShare;
-        const uint32_t full = shared_ + Plan::weights_full(weights_.stage);
-        const uint32_t base = shared_ + weights_.stage * Plan::kWeightStageBytes + mine * 128;
-        wait_until_weights_empty();
+        const uint32_t full = shared_ + Plan::weights_full(ring_.stage);
+        const uint32_t base = shared_ + ring_.stage * Plan::kWeightStageBytes + mine * 128;
+        wait_until_empty();
         ptx::mbarrier_arrive_expect_tx(full, Plan::kWeightStageBytes);
 #pragma unroll
         for (int chunk = 0; chunk < kConfig.weight_chunks(); ++chunk) {
 #pragma unroll
             for (int plane = 0; plane < kConfig.planes(); ++plane) {
                 load(base + Plan::plane(plane, chunk), plane == 0 ? &params_.weights : &params_.lower,
-                     (stage * kConfig.weight_chunks() + chunk) * kConfig.weight_chunk_k(),
-                     row_ + static_cast<int32_t>(mine), full, weights_policy_, sharers_of_weights<kConfig>());
+                     (number * kConfig.weight_chunks() + chunk) * kConfig.weight_chunk_k(),
+                     row + static_cast<int32_t>(mine), full, policy_, sharers_of_weights<kConfig>());
             }
         }
-        weights_.advance();
-    }
-
-    /// As load_weights, for all K groups.
-    __device__ __forceinline__ void load_tokens(int32_t stage) {
-        constexpr int kShare = kConfig.block_tokens / kConfig.cluster_rows;
-        const uint32_t mine = ClusterRank<kConfig>::rows() * kShare;
-        const uint32_t full = shared_ + Plan::tokens_full(tokens_.stage);
-        const uint32_t base = shared_ + tokens_.stage * Plan::kStageBytes + mine * 128;
-        wait_until_tokens_empty();
-        ptx::mbarrier_arrive_expect_tx(full, Plan::kStageBytes);
-#pragma unroll
-        for (int q = 0; q < kConfig.k_groups; ++q) {
-            load(base + Plan::tokens(q), &params_.activations,
-                 (stage * kConfig.k_groups + q) * kConfig.chunk_k(), token_ + static_cast<int32_t>(mine),
-                 full, tokens_policy_, sharers_of_tokens<kConfig>());
-        }
-        tokens_.advance();
+        ring_.advance();
     }
 
     /// Until all blocks that a load of the stage reaches have read it.
-    __device__ __forceinline__ void wait_until_weights_empty() const {
-        ptx::mbarrier_wait(shared_ + Plan::weights_empty(weights_.stage), weights_.parity ^ 1);
-    }
-    __device__ __forceinline__ void wait_until_tokens_empty() const {
-        ptx::mbarrier_wait(shared_ + Plan::tokens_empty(tokens_.stage), tokens_.parity ^ 1);
-    }
-
-    template <typename Blocks>
-    __device__ __forceinline__ static void load(uint32_t to, const void* map, int32_t column, int32_t row,
-                                                uint32_t full, uint64_t policy, Blocks blocks) {
-        if constexpr (Blocks::kCount > 1) {
-            ptx::tma_load_multicast(to, map, column, row, full, blocks.mask(), policy);
-        } else {
-            ptx::tma_load(to, map, column, row, full, policy);
-        }
+    __device__ __forceinline__ void wait_until_empty() const {
+        ptx::mbarrier_wait(shared_ + Plan::weights_empty(ring_.stage), ring_.parity ^ 1);
     }
 
     const kernels::GemmParams& params_;
     uint32_t shared_;
-    uint64_t weights_policy_;
-    uint64_t tokens_policy_;
-    Ring<kConfig.stages> tokens_;
-    Ring<kConfig.weight_stages> weights_;
+    uint64_t policy_;
     TileOrder order_;
-    Segment segment_;
-    bool has_segment_;
-    int32_t row_ = 0;
-    int32_t token_ = 0;
-    int32_t ahead_ = 0;
+    Ring<kConfig.weight_stages> ring_;
+};
+
+/// As WeightLoader, the ring of tokens, with the chunks of all K groups in a stage. Tokens are what the
+/// kernel before this one may have written.
+template <kernels::GemmConfig kConfig>
+class TokenLoader {
+    using Plan = SharedPlan<kConfig>;
+
+   public:
+    __device__ __forceinline__ TokenLoader(const kernels::GemmParams& params, uint32_t shared,
+                                           const TileOrder& order)
+        : params_(params),
+          shared_(shared),
+          policy_(params.weights_stream ? ptx::kEvictLast : ptx::kEvictNormal),
+          order_(order) {}
+
+    __device__ __forceinline__ void run() {
+        ptx::wait_for_previous_grid();
+        Segment segment;
+        while (order_.next(segment)) {
+            int32_t row_tile, token_tile;
+            order_.coordinates(segment.tile, row_tile, token_tile);
+            const int32_t token =
+                (token_tile * kConfig.cluster_tokens + static_cast<int32_t>(ClusterRank<kConfig>::tokens())) *
+                kConfig.block_tokens;
+            const int32_t end = segment.k_end * kConfig.token_stages_per_step();
+            for (int32_t i = segment.k_begin * kConfig.token_stages_per_step(); i < end; ++i) {
+                fill_stage(i, token);
+            }
+        }
+        if constexpr (kConfig.cluster_rows > 1) {
+            for (int i = 0; i < kConfig.stages; ++i, ring_.advance()) wait_until_empty();
+        }
+    }
+
+   private:
+    __device__ __forceinline__ void fill_stage(int32_t number, int32_t token) {
+        constexpr int kShare = kConfig.block_tokens / kConfig.cluster_rows;
+        const uint32_t mine = ClusterRank<kConfig>::rows() * kShare;
+        const uint32_t full = shared_ + Plan::tokens_full(ring_.stage);
+        const uint32_t base = shared_ + ring_.stage * Plan::kStageBytes + mine * 128;
+        wait_until_empty();
+        ptx::mbarrier_arrive_expect_tx(full, Plan::kStageBytes);
+#pragma unroll
+        for (int q = 0; q < kConfig.k_groups; ++q) {
+            load(base + Plan::tokens(q), &params_.activations,
+                 (number * kConfig.k_groups + q) * kConfig.chunk_k(), token + static_cast<int32_t>(mine), full,
+                 policy_, sharers_of_tokens<kConfig>());
+        }
+        ring_.advance();
+    }
+
+    __device__ __forceinline__ void wait_until_empty() const {
+        ptx::mbarrier_wait(shared_ + Plan::tokens_empty(ring_.stage), ring_.parity ^ 1);
+    }
+
+    const kernels::GemmParams& params_;
+    uint32_t shared_;
+    uint64_t policy_;
+    TileOrder order_;
+    Ring<kConfig.stages> ring_;
 };
 
 }  // namespace nestedfp::gemm
