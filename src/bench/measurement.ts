@@ -21,6 +21,8 @@ type Sample = { readonly us: number; readonly state: DeviceState; readonly reaso
 // A sample of some launches averages over the timer's resolution and hides the latency of a launch.
 const sampleUs = 2000;
 const mostLaunches = 1000;
+// Beyond what one time differs from the next.
+const muchMore = 1.5;
 
 /** The device slowed down for heat or power supply: not its speed, so such samples are thrown away. */
 const slowdowns: readonly string[] = [
@@ -57,8 +59,14 @@ export class Measurement {
   /** Runs once for what only the first launch costs, then chooses how many launches make a sample. */
   async warmUp(): Promise<void> {
     await this.#time(1);
-    const us = await this.#time(1);
-    this.#launches = Math.min(mostLaunches, Math.max(1, Math.ceil(sampleUs / us)));
+    // One launch alone may be mostly latency: contenders with fewer launches in a sample would carry more of it in
+    // each. So the choice is made again with as many as it gave, until they do not ask for many more.
+    for (;;) {
+      const us = await this.#time(this.#launches);
+      const launches = Math.min(mostLaunches, Math.ceil(sampleUs / us));
+      if (launches <= muchMore * this.#launches) return;
+      this.#launches = launches;
+    }
   }
 
   /** A launch that warms clocks and caches up and is not kept. */

@@ -87,7 +87,7 @@ export class FakeDevice implements BenchDevice {
   }
 }
 
-/** Settings on the clock of a fake device. The first two times of a script choose the launches of a sample. */
+/** Settings on the clock of a fake device. The first two times of a script, or more, choose the launches of a sample. */
 export function settingsOf(device: FakeDevice, settings: Partial<BenchSettings> = {}): BenchSettings {
   return {
     minSamples: 4,

@@ -26,7 +26,7 @@ async function rowsOf(...args: Parameters<typeof eventsOf>): Promise<BenchRow[]>
 
 test("a row has the order statistics of its samples, rates and the ratio to fp16", async () => {
   const device = new FakeDevice({
-    scripts: { fp16: [{ us: [500] }], "nested-fp16": [{ us: [500, 500, 999, 1000, 1001, 1000] }] },
+    scripts: { fp16: [{ us: [500] }], "nested-fp16": [{ us: [500, 500, 500, 999, 1000, 1001, 1000] }] },
   });
   const [fp16, nested] = await rowsOf(device);
   assert.deepEqual([fp16?.median_us, fp16?.samples, fp16?.vs_fp16, fp16?.tflops], [500, 4, 1, 8192 / 500e6]);
@@ -64,6 +64,21 @@ test("short launches are gathered into samples of 2 ms, at most 1000", async () 
     [67, 1000],
   );
   assert.ok(device.log.includes("time fp16 x67 cold"));
+});
+
+test("a contender whose first launches waited has as many in a sample as one whose did not", async () => {
+  const device = new FakeDevice({
+    // On a CPU a launch after a pause waits for threads to wake: 1200 us are 1190 of that and 10 of work.
+    scripts: { fp16: [{ us: [3000, 1200, 600, 14, 10] }], "nested-fp16": [{ us: [10] }] },
+  });
+  const rows = await rowsOf(device);
+  assert.deepEqual(
+    rows.map(({ launches, median_us }) => [launches, median_us]),
+    [
+      [143, 10],
+      [200, 10],
+    ],
+  );
 });
 
 test("warming up takes samples in turn and keeps none", async () => {
