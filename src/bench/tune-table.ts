@@ -62,16 +62,24 @@ export function layerTuneTables(under: TuneTable, over: TuneTable): TuneTable {
   );
 }
 
-/** The configuration measured at this shape and the M nearest to `m` (by ratio); undefined for an unknown shape. */
+// By ratio: half the way from 1 to 8, the widest gap between the M of `bench --tune`. Farther off the cost model knows
+// better: what is fastest for one token reads all weights again for every eight.
+const farthest = 3;
+
+/**
+ * The configuration measured at this shape and the M nearest to `m` by ratio; undefined for an unknown shape, and where
+ * no M within a factor of 3 was measured.
+ */
 export function findTuned(
   table: TuneTable,
   device: string,
   { kernel, n, k, m }: Pick<TuneEntry, "kernel" | "n" | "k" | "m">,
 ): TuneEntry | undefined {
   const entries = Object.hasOwn(table.devices, device) ? (table.devices[device]?.entries ?? []) : [];
-  const distance = (entry: TuneEntry): number => Math.abs(Math.log2(entry.m / m));
+  const distance = (entry: TuneEntry): number => Math.max(entry.m / m, m / entry.m);
   return entries
     .filter((entry) => entry.kernel === kernel && entry.n === n && entry.k === k)
+    .filter((entry) => distance(entry) <= farthest)
     .reduce<TuneEntry | undefined>(
       (nearest, entry) => (nearest && distance(nearest) <= distance(entry) ? nearest : entry),
       undefined,
@@ -122,8 +130,19 @@ function parse(text: string): TuneTable | undefined {
 }
 
 function isDevices(devices: unknown): boolean {
-  if (typeof devices !== "object" || devices === null) return false;
-  return Object.values(devices).every((device) => Array.isArray(device?.entries));
+  if (!isObject(devices) || Array.isArray(devices)) return false;
+  return Object.values(devices).every(
+    (device) => isObject(device) && Array.isArray(device.entries) && device.entries.every(isEntry),
+  );
+}
+
+function isEntry(entry: unknown): boolean {
+  if (!isObject(entry) || typeof entry.kernel !== "string" || typeof entry.config !== "string") return false;
+  return [entry.n, entry.k, entry.m, entry.us].every((value) => typeof value === "number" && value > 0);
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null;
 }
 
 function keyOf({ kernel, n, k, m }: Pick<TuneEntry, "kernel" | "n" | "k" | "m">): string {
