@@ -23,9 +23,16 @@ export function parseDeviceChoice(text: string): DeviceChoice {
   return { kind: "cuda", index: Number(index) };
 }
 
+export type OpenedBenchDevice = {
+  readonly device: BenchDevice;
+  /** Which device `auto` took, and why. */
+  readonly notice?: string;
+  /** Why `auto` took no GPU. */
+  readonly refusal?: MachineError;
+};
+
 /**
- * Opens the device to be timed. `auto` takes the first GPU when there is a usable one, else the CPU, and `notice` says
- * which and why.
+ * Opens the device to be timed. `auto` takes the first GPU when there is a usable one, else the CPU.
  *
  * @param threads of the CPU device
  * @param tune what dispatch on a GPU goes by
@@ -35,16 +42,16 @@ export async function openBenchDevice(
   choice: DeviceChoice,
   threads: number,
   tune: TuneTable,
-): Promise<{ readonly device: BenchDevice; readonly notice: string | undefined }> {
-  if (choice.kind === "cuda") return { device: await openCuda(choice.index, tune), notice: undefined };
-  if (choice.kind === "cpu") return { device: await createCpuBenchDevice({ threads }), notice: undefined };
+): Promise<OpenedBenchDevice> {
+  if (choice.kind === "cuda") return { device: await openCuda(choice.index, tune) };
+  if (choice.kind === "cpu") return { device: await createCpuBenchDevice({ threads }) };
   try {
     const device = await openCuda(0, tune);
     return { device, notice: `using ${device.info.name}` };
   } catch (error) {
     if (!(error instanceof MachineError)) throw error;
     const device = await createCpuBenchDevice({ threads });
-    return { device, notice: `${error.message}; using ${device.info.name}` };
+    return { device, notice: `${error.message}; using ${device.info.name}`, refusal: error };
   }
 }
 

@@ -11,7 +11,7 @@ export function checkCuda(probe: CudaProbe | undefined): Finding[] {
       warning("cuda", "CUDA support is not in this build", "build a version of nestedfp with CUDA kernels"),
     ];
   }
-  const { driver, gpus, cublaslt, nvml, error } = probe;
+  const { driver, gpus, kernels, cublaslt, nvml, error } = probe;
   if (driver === undefined) {
     return [
       warning(
@@ -26,6 +26,7 @@ export function checkCuda(probe: CudaProbe | undefined): Finding[] {
     ...(gpus.length === 0
       ? [warning("gpu", error ?? "the driver shows no GPU", "nvidia-smi -L; check CUDA_VISIBLE_DEVICES")]
       : gpus.map(checkGpu)),
+    ...(gpus.length > 0 && kernels !== undefined ? [checkCubins(kernels)] : []),
     cublaslt === undefined
       ? warning(
           "cublaslt",
@@ -54,6 +55,22 @@ function checkGpu(
     "gpu",
     `${detail}: the kernels are built for ${builtFor}`,
     "use an H100 or H200, or --device cpu",
+  );
+}
+
+/** Whether a GPU is there that the kernels are built for. */
+export function hasUsableGpu(probe: CudaProbe | undefined): boolean {
+  return probe?.gpus.some(({ computeCapability }) => computeCapability === builtFor) ?? false;
+}
+
+function checkCubins({ folder, missing }: NonNullable<CudaProbe["kernels"]>): Finding {
+  if (missing.length === 0) return { name: "cubins", status: "ok", detail: folder };
+  const [first] = missing;
+  const which = missing.length === 1 ? first : `${first} and ${missing.length - 1} more`;
+  return warning(
+    "cubins",
+    `compiled kernels are missing in ${folder}: ${which}`,
+    "npm run build:kernels; it needs nvcc of CUDA 12.8 or later",
   );
 }
 

@@ -1,8 +1,8 @@
-import type { BenchDevice } from "../bench/bench-device.ts";
+import type { OpenedBenchDevice } from "../bench/open-bench-device.ts";
 import { MachineError } from "../errors.ts";
 import type { CudaProbe } from "../native/cuda-probe.ts";
 import { checkAddon } from "./check-addon.ts";
-import { checkCuda } from "./check-cuda.ts";
+import { checkCuda, hasUsableGpu } from "./check-cuda.ts";
 import { checkGemm } from "./check-gemm.ts";
 import { checkNode } from "./check-node.ts";
 import type { Finding } from "./finding.ts";
@@ -18,7 +18,7 @@ export type DoctorProbes = {
   readonly nodeVersion: string;
   readonly addon: () => readonly Finding[];
   readonly cuda: () => CudaProbe | undefined;
-  readonly openDevice: () => Promise<BenchDevice>;
+  readonly openDevice: () => Promise<OpenedBenchDevice>;
   readonly clock: () => number;
 };
 
@@ -26,7 +26,8 @@ export type DoctorProbes = {
 export async function runDoctor(probes: DoctorProbes): Promise<DoctorResult> {
   const findings: Finding[] = [checkNode(probes.nodeVersion), ...probes.addon()];
   if (findings.every(({ name, status }) => name !== "addon" || status === "ok")) {
-    findings.push(...checkCuda(probes.cuda()), ...(await gemmFindings(probes)));
+    const cuda = probes.cuda();
+    findings.push(...checkCuda(cuda), ...(await gemmFindings(probes, hasUsableGpu(cuda))));
   }
   return { ok: findings.every(({ status }) => status !== "fail"), findings };
 }
@@ -45,11 +46,13 @@ export function machineProbes(
   };
 }
 
-async function gemmFindings({ openDevice, clock }: DoctorProbes): Promise<Finding[]> {
+async function gemmFindings({ openDevice, clock }: DoctorProbes, hasGpu: boolean): Promise<Finding[]> {
   try {
-    const device = await openDevice();
+    const { device, refusal } = await openDevice();
     try {
-      return await checkGemm(device, clock);
+      // Where there is no GPU, its absence has been said already.
+      const refused = hasGpu && refusal !== undefined ? [refusedGpu(refusal)] : [];
+      return [...refused, ...(await checkGemm(device, clock))];
     } finally {
       device.close();
     }
@@ -58,4 +61,9 @@ async function gemmFindings({ openDevice, clock }: DoctorProbes): Promise<Findin
     const mend = (error instanceof MachineError ? error.hint : undefined) ?? "nestedfp doctor --device cpu";
     return [{ name: "gemm", status: "fail", detail, mend }];
   }
+}
+
+/** The CPU took the place of a GPU that should have worked. */
+function refusedGpu({ message, hint = "nestedfp doctor --device cuda" }: MachineError): Finding {
+  return { name: "gpu", status: "warn", detail: message, mend: hint };
 }

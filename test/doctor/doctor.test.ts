@@ -21,7 +21,7 @@ function probesOf(changes: Partial<DoctorProbes> = {}, device = new FakeDevice({
     nodeVersion: "v22.1.0",
     addon: () => [{ name: "addon", status: "ok", detail: "x.node" }],
     cuda: () => undefined,
-    openDevice: async () => device,
+    openDevice: async () => ({ device }),
     clock: device.clock,
     ...changes,
   };
@@ -89,7 +89,13 @@ test("a processor without vector instructions is a warning", () => {
 });
 
 const h100 = { name: "NVIDIA H100", computeCapability: "9.0", memoryBytes: 80 * 1024 ** 3 };
-const whole = { driver: "580 (CUDA 13.0)", gpus: [h100], cublaslt: "13.1.0", nvml: "580" };
+const whole = {
+  driver: "580 (CUDA 13.0)",
+  gpus: [h100],
+  cublaslt: "13.1.0",
+  nvml: "580",
+  kernels: { folder: "/package/kernels/build", missing: [] },
+};
 
 test("a GPU with all libraries is ok, each with its version", () => {
   assert.deepEqual(checkCuda(whole), [
@@ -99,6 +105,7 @@ test("a GPU with all libraries is ok, each with its version", () => {
       status: "ok",
       detail: "cuda:0 NVIDIA H100, compute capability 9.0, 80.0 GiB",
     },
+    { name: "cubins", status: "ok", detail: "/package/kernels/build" },
     { name: "cublaslt", status: "ok", detail: "13.1.0" },
     { name: "nvml", status: "ok", detail: "580" },
   ]);
@@ -114,6 +121,16 @@ test("whatever CUDA lacks is a warning with what mends it, and never a failure",
     [{ ...whole, gpus: [{ ...h100, computeCapability: "8.0" }] }, "gpu", /8\.0.*built for 9\.0/],
     [noBlas, "cublaslt", /libcublasLt/],
     [noNvml, "nvml", /libnvidia-ml/],
+    [
+      { ...whole, kernels: { folder: "/k", missing: ["ops"] } },
+      "cubins",
+      /kernels are missing in \/k: ops$/,
+    ],
+    [
+      { ...whole, kernels: { folder: "/k", missing: ["ops", "a", "b"] } },
+      "cubins",
+      /\/k: ops and 2 more$/,
+    ],
   ] as const;
   for (const [probe, name, detail] of cases) {
     const findings = checkCuda(probe);
@@ -150,4 +167,22 @@ test("a device that cannot be opened fails with its hint", async () => {
     detail: "no usable GPU",
     mend: "give --device cpu",
   });
+});
+
+test("a GPU that looks well and cannot be used is not passed over for the CPU in silence", async () => {
+  const refusal = new MachineError("no usable GPU: out of memory", { hint: "end what holds it" });
+  const device = new FakeDevice({ scripts });
+  const openDevice = async () => ({ device, notice: "using cpu", refusal });
+  const { ok, findings } = await runDoctor(probesOf({ openDevice, cuda: () => whole }, device));
+  assert.equal(ok, true);
+  assert.deepEqual(
+    findings.filter(({ status }) => status === "warn"),
+    [{ name: "gpu", status: "warn", detail: "no usable GPU: out of memory", mend: "end what holds it" }],
+  );
+  // Where there is none, that has been said.
+  const none = await runDoctor(probesOf({ openDevice, cuda: () => ({ gpus: [] }) }, device));
+  assert.deepEqual(
+    none.findings.filter(({ status }) => status === "warn").map(({ name }) => name),
+    ["driver"],
+  );
 });
