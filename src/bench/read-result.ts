@@ -1,5 +1,8 @@
 import { FormatError } from "../errors.ts";
+import { isObject } from "./is-object.ts";
+import { isTimedRow } from "./is-row.ts";
 import type { BenchResult } from "./result.ts";
+import { isDeviceRecord } from "./result.ts";
 import { parseRowsFile, rowsSchema } from "./rows-file.ts";
 import { summarise } from "./summary.ts";
 
@@ -31,26 +34,19 @@ function parse(text: string): unknown {
 }
 
 function checked(result: unknown, name: string): ReadResult {
-  if (isObject(result) && isObject(result.device) && isObject(result.options) && Array.isArray(result.rows)) {
-    const broken = result.rows.findIndex((row) => !isRow(row));
+  if (
+    isObject(result) &&
+    isDeviceRecord(result.device) &&
+    isObject(result.options) &&
+    Array.isArray(result.rows)
+  ) {
+    const broken = result.rows.findIndex((row) => !isTimedRow(row));
     if (broken === -1) return result as ReadResult;
-    throw new FormatError(`${JSON.stringify(name)}: row ${broken} lacks a kernel, a size or its quartiles`, {
+    throw new FormatError(`${JSON.stringify(name)}: row ${broken} lacks a name, a size or its quartiles`, {
       hint: "the file was edited or is damaged",
     });
   }
   throw new FormatError(`${JSON.stringify(name)} is no result of \`nestedfp bench\``, {
     hint: "name a file that `nestedfp bench -o FILE.json` or `--json` wrote",
   });
-}
-
-function isRow(row: unknown): boolean {
-  if (!isObject(row) || typeof row.kernel !== "string") return false;
-  if (!["m", "n", "k", "samples"].every((key) => Number.isSafeInteger(row[key]))) return false;
-  const times = [row.q1_us, row.median_us, row.q3_us];
-  if (row.median_us === null) return true;
-  return times.every((time) => typeof time === "number" && time > 0) && Number(row.samples) > 0;
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,4 +1,5 @@
 import type { BenchDeviceInfo } from "./bench-device.ts";
+import { isObject } from "./is-object.ts";
 import type { BenchRow } from "./row.ts";
 import type { Summary } from "./summary.ts";
 
@@ -41,4 +42,12 @@ export function deviceRecord(info: BenchDeviceInfo): DeviceRecord {
     driver: info.driver ?? null,
     libraries: info.libraries,
   };
+}
+
+/** Whether a device read from a file has a name, and versions that are text. */
+export function isDeviceRecord(device: unknown): device is DeviceRecord {
+  if (!isObject(device) || typeof device.name !== "string" || !isObject(device.libraries)) return false;
+  return [device.driver ?? "", ...Object.values(device.libraries)].every(
+    (version) => typeof version === "string",
+  );
 }

@@ -2,7 +2,10 @@ import type { FileHandle } from "node:fs/promises";
 import { open, readFile, rename, rm } from "node:fs/promises";
 import type { Precision } from "../device/device.ts";
 import { FormatError, UsageError } from "../errors.ts";
+import { isObject } from "./is-object.ts";
+import { isBenchRow } from "./is-row.ts";
 import type { BenchOptionsRecord, DeviceRecord } from "./result.ts";
+import { isDeviceRecord } from "./result.ts";
 import type { BenchRow } from "./row.ts";
 import type { BenchPlan } from "./runner.ts";
 import type { BenchShape } from "./shapes.ts";
@@ -49,7 +52,8 @@ export class RowsFile {
     }
     // A line cut short by a kill is dropped.
     const whole = text.slice(0, text.lastIndexOf("\n") + 1);
-    const known = whole === "" ? { header, rows: [] } : parseRowsFile(whole, path);
+    const isNew = text === "" || (whole === "" && isCutHeader(text));
+    const known = isNew ? { header, rows: [] } : parseRowsFile(whole, path);
     refuseOther(name, known.header, header);
     const rows = keep(known.rows);
     // Under its name only when it holds all that stays: a kill meanwhile loses nothing.
@@ -89,29 +93,40 @@ export function parseRowsFile(
   const [header, ...rows] = text
     .split("\n")
     .filter((line) => line !== "")
-    .map((line, index) => parseLine(line, index, name));
+    .map((line) => parseLine(line));
   if (header === undefined || !isHeader(header)) {
     throw new FormatError(`${JSON.stringify(name)} is no file of rows: its first line is not their header`, {
       hint: "name a .jsonl file that `nestedfp bench -o` wrote",
     });
   }
-  return { header, rows: rows as BenchRow[] };
+  return { header, rows: rows.map((row, index) => checkedRow(row, index + 2, name)) };
 }
 
-function parseLine(line: string, index: number, name: string): object {
+/** @returns undefined for what is no JSON */
+function parseLine(line: string): unknown {
   try {
-    const value: unknown = JSON.parse(line);
-    if (typeof value === "object" && value !== null) return value;
+    return JSON.parse(line);
   } catch {
-    // Said below.
+    return undefined;
   }
-  throw new FormatError(`${JSON.stringify(name)}, line ${index + 1}: not a JSON object`, {
+}
+
+function checkedRow(row: unknown, line: number, name: string): BenchRow {
+  if (isBenchRow(row)) return row;
+  throw new FormatError(`${JSON.stringify(name)}, line ${line}: no row of \`nestedfp bench\``, {
     hint: "the file is damaged: remove that line and what follows, or the file",
   });
 }
 
-function isHeader(value: object): value is RowsHeader {
-  return "schema" in value && value.schema === rowsSchema && "device" in value && "options" in value;
+function isHeader(value: unknown): value is RowsHeader {
+  if (!isObject(value) || value.schema !== rowsSchema || typeof value.started !== "string") return false;
+  return isDeviceRecord(value.device) && isObject(value.options);
+}
+
+/** Of a run that was killed while it wrote the first line; a text of the user's own is not overwritten. */
+function isCutHeader(text: string): boolean {
+  const start = `{"schema":"${rowsSchema}"`;
+  return text.startsWith(start) || start.startsWith(text);
 }
 
 function refuseOther(name: string, was: RowsHeader, is: RowsHeader): void {

@@ -1,6 +1,7 @@
 import { open, readFile, rename, rm } from "node:fs/promises";
 import type { Precision } from "../device/device.ts";
 import { FormatError } from "../errors.ts";
+import { isObject } from "./is-object.ts";
 import type { DeviceRecord } from "./result.ts";
 import type { BenchRow } from "./row.ts";
 
@@ -130,7 +131,7 @@ function parse(text: string): TuneTable | undefined {
 }
 
 function isDevices(devices: unknown): boolean {
-  if (!isObject(devices) || Array.isArray(devices)) return false;
+  if (!isObject(devices)) return false;
   return Object.values(devices).every(
     (device) => isObject(device) && Array.isArray(device.entries) && device.entries.every(isEntry),
   );
@@ -139,10 +140,6 @@ function isDevices(devices: unknown): boolean {
 function isEntry(entry: unknown): boolean {
   if (!isObject(entry) || typeof entry.kernel !== "string" || typeof entry.config !== "string") return false;
   return [entry.n, entry.k, entry.m, entry.us].every((value) => typeof value === "number" && value > 0);
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null;
 }
 
 function keyOf({ kernel, n, k, m }: Pick<TuneEntry, "kernel" | "n" | "k" | "m">): string {

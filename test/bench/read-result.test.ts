@@ -37,6 +37,11 @@ test("what is none is refused by name", () => {
     broken({ samples: 0 }),
     broken({ m: 1.5 }),
     broken({ kernel: undefined }),
+    broken({ config: 5 }),
+    broken({ shape: undefined }),
+    broken({ m: -1 }),
+    JSON.stringify({ ...result, device: { ...device, name: null } }),
+    JSON.stringify({ ...result, device: { ...device, libraries: { cublaslt: 13 } } }),
   ]) {
     assert.throws(
       () => readResult(text, "file.json"),

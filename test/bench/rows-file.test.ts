@@ -56,6 +56,15 @@ test("a file killed within its header begins anew under --resume", async (t) => 
   assert.deepEqual(parseRowsFile(readFileSync(path, "utf8"), path), { header, rows: [] });
 });
 
+test("a file of something else is not overwritten under --resume", async (t) => {
+  const path = join(await scratchDirectory(t), "rows.jsonl");
+  for (const text of ["abc", "my notes, without a last line break", '{"kernel":"fp8"']) {
+    writeFileSync(path, text);
+    await assert.rejects(RowsFile.open(path, header, true, all), FormatError);
+    assert.equal(readFileSync(path, "utf8"), text);
+  }
+});
+
 test("what will be measured again is gone from the file, and no temporary file stays", async (t) => {
   const folder = await scratchDirectory(t);
   const path = join(folder, "rows.jsonl");
@@ -129,7 +138,29 @@ test("what is no file of rows is refused", () => {
   for (const text of ["", "[]\n", "{}\n", '{"schema":"nestedfp.bench/1"}\n']) {
     assert.throws(() => parseRowsFile(text, "x"), FormatError, text);
   }
-  assert.throws(() => parseRowsFile(`${JSON.stringify(header)}\nnull\n`, "x"), /"x", line 2/);
+  const { device } = header;
+  for (const other of [
+    null,
+    { ...device, name: 5 },
+    { ...device, libraries: null },
+    { ...device, driver: 5 },
+  ]) {
+    const text = `${JSON.stringify({ ...header, device: other })}\n`;
+    assert.throws(() => parseRowsFile(text, "x"), /"x" is no file of rows/, text);
+  }
+  const row = rowOf("fp16", {}, 5);
+  const broken: unknown[] = [
+    null,
+    [],
+    { ...row, config: 5 },
+    { ...row, shape: undefined },
+    { ...row, status: "fine" },
+  ];
+  broken.push({ ...row, tflops: "1" }, { ...row, throttle_reasons: null }, { ...row, m: 0 });
+  for (const one of broken) {
+    const text = [header, row, one].map((line) => `${JSON.stringify(line)}\n`).join("");
+    assert.throws(() => parseRowsFile(text, "x"), /"x", line 3: no row of `nestedfp bench`/, text);
+  }
 });
 
 test("a point is done when every kernel asked for has a row", () => {

@@ -67,7 +67,10 @@ test("a configuration is found at the nearest M by ratio, and not for another sh
     ["a", "a", "b", "b", "b", "c", "c"],
   );
   // What is fastest for one token is far from it for thousands: the cost model decides there.
-  assert.deepEqual([4, 5, 193, 8192].map((m) => found(m)), [undefined, undefined, undefined, undefined]);
+  assert.deepEqual(
+    [4, 5, 193, 8192].map((m) => found(m)),
+    [undefined, undefined, undefined, undefined],
+  );
   assert.deepEqual(
     [found(1, 65), found(1, 64, "H200"), found(1, 64, "__proto__")],
     [undefined, undefined, undefined],
@@ -96,7 +99,14 @@ test("a damaged table is refused by name", async (t) => {
   const { schema } = emptyTuneTable;
   const wrong = ["", "null", "{}", '{"schema":"nestedfp.tune/2","devices":{}}'];
   wrong.push('{"schema":"nestedfp.tune/1","devices":{"H100":{}}}', '{"schema":"nestedfp.tune/1"}');
-  const entries = [null, 5, {}, { ...entry(1, "a"), n: "64" }, { ...entry(1, "a"), config: 5 }, entry(0, "a")];
+  const entries = [
+    null,
+    5,
+    {},
+    { ...entry(1, "a"), n: "64" },
+    { ...entry(1, "a"), config: 5 },
+    entry(0, "a"),
+  ];
   for (const one of entries) wrong.push(JSON.stringify({ schema, devices: { H100: { entries: [one] } } }));
   wrong.push(JSON.stringify({ schema, devices: [] }), JSON.stringify({ schema, devices: [null] }));
   for (const text of wrong) {

@@ -121,16 +121,8 @@ test("whatever CUDA lacks is a warning with what mends it, and never a failure",
     [{ ...whole, gpus: [{ ...h100, computeCapability: "8.0" }] }, "gpu", /8\.0.*built for 9\.0/],
     [noBlas, "cublaslt", /libcublasLt/],
     [noNvml, "nvml", /libnvidia-ml/],
-    [
-      { ...whole, kernels: { folder: "/k", missing: ["ops"] } },
-      "cubins",
-      /kernels are missing in \/k: ops$/,
-    ],
-    [
-      { ...whole, kernels: { folder: "/k", missing: ["ops", "a", "b"] } },
-      "cubins",
-      /\/k: ops and 2 more$/,
-    ],
+    [{ ...whole, kernels: { folder: "/k", missing: ["ops"] } }, "cubins", /kernels are missing in \/k: ops$/],
+    [{ ...whole, kernels: { folder: "/k", missing: ["ops", "a", "b"] } }, "cubins", /\/k: ops and 2 more$/],
   ] as const;
   for (const [probe, name, detail] of cases) {
     const findings = checkCuda(probe);

@@ -1,0 +1,44 @@
+import { isObject } from "./is-object.ts";
+import type { BenchRow } from "./row.ts";
+
+/** What tells a row from others and what `compare` reads of it: kernel, configuration, sizes and times. */
+export function isTimedRow(row: unknown): row is BenchRow {
+  if (!isObject(row) || typeof row.kernel !== "string" || typeof row.shape !== "string") return false;
+  if (typeof row.config !== "string" && row.config !== null) return false;
+  if (!["m", "n", "k"].every((key) => isCount(row[key]) && row[key] > 0) || !isCount(row.samples))
+    return false;
+  if (row.median_us === null) return true;
+  const times = [row.q1_us, row.median_us, row.q3_us];
+  return times.every((time) => typeof time === "number" && time > 0) && row.samples > 0;
+}
+
+const statuses: readonly unknown[] = [
+  "ok",
+  "incorrect",
+  "error",
+  "unsupported",
+] satisfies BenchRow["status"][];
+
+const numbersOrNull = [
+  ...["tflops", "gb_s", "vs_fp16"],
+  ...["sm_clock_mhz", "memory_clock_mhz", "power_w", "temperature_c"],
+];
+
+/** A row as `bench` writes it, with all that a report shows. */
+export function isBenchRow(row: unknown): row is BenchRow {
+  if (!isTimedRow(row)) return false;
+  const { status, check, throttle_reasons, samples_us, error = "" } = row;
+  const fields: Readonly<Record<string, unknown>> = row;
+  return (
+    statuses.includes(status) &&
+    typeof error === "string" &&
+    (check === null || isObject(check)) &&
+    isObject(throttle_reasons) &&
+    Array.isArray(samples_us) &&
+    numbersOrNull.every((key) => fields[key] === null || typeof fields[key] === "number")
+  );
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
+}
