@@ -18,7 +18,9 @@ export function addCompare(
 ): void {
   const command = program
     .command("compare")
-    .description("two results of bench, row by row; exit 1 when the second is slower")
+    .description(
+      "two results of bench, row by row; exit 1 when the second is slower, or shares no row with the first",
+    )
     .argument("<before>", "file that bench wrote as .json or .jsonl")
     .argument("<after>", "another one")
     .addOption(
@@ -68,7 +70,8 @@ async function compareCommand(before: string, after: string, flags: CompareFlags
   const finished: Finished = {
     document: makeDocument("compare", comparison, {}),
     report: comparisonReport(comparison),
-    exitCode: comparison.regression ? 1 : 0,
+    // Nothing was compared: no gate should take that for no regression.
+    exitCode: comparison.regression || comparison.rows.length === 0 ? 1 : 0,
   };
   if (output !== undefined) await writeReport(output, finished, formats);
   return finished;

@@ -38,6 +38,15 @@ test("a slower kernel is exit 1, unless the threshold allows it", async () => {
   assertOk(await nestedfp(["compare", slow, base]));
 });
 
+test("results without a row in common are exit 1, with a list of what each lacks", async () => {
+  const [tokens, nothing] = [written("m.json", [rowOf("fp16", { m: 9 }, 100)]), written("0.json", [])];
+  const run = await nestedfp(["compare", base, tokens]);
+  assert.equal(run.code, 1);
+  assert.match(run.stdout, /^No row is in both results\.$/m);
+  assert.match(run.stdout, /^not in after: fp8 fp8 N 64, K 32, M 1$/m);
+  assert.equal((await nestedfp(["compare", nothing, nothing])).code, 1);
+});
+
 test("the document and the report files", async () => {
   const [markdown, csv] = [join(scratch.path, "c.md"), join(scratch.path, "c.csv")];
   const run = await nestedfp(["compare", base, slow, "--json", "-o", markdown]);
