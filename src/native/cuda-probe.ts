@@ -6,7 +6,7 @@ import { loadAddon } from "./addon.ts";
 import type { NativeGpu } from "./binding.ts";
 
 /** Where `npm run build:kernels` puts the cubins and the package ships them; from src/native and dist/native alike. */
-export const kernelsFolder = fileURLToPath(new URL("../../kernels/build/", import.meta.url));
+export const kernelsFolder = fileURLToPath(new URL("../../kernels/build", import.meta.url));
 
 /** What of CUDA this machine has, as far as it can be told without using it. */
 export type CudaProbe = {
