@@ -2,7 +2,7 @@ import type { Precision } from "../device/device.ts";
 
 export type BenchDeviceInfo = {
   readonly kind: "cpu" | "cuda";
-  /** "NVIDIA H100 80GB HBM3" | "cpu avx512, 2 threads" */
+  /** "NVIDIA H100 80GB HBM3" | "cpu avx512, 2 threads of Intel(R) Xeon(R) Platinum 8480C" */
   readonly name: string;
   /** "9.0" */
   readonly computeCapability?: string;
@@ -14,7 +14,7 @@ export type BenchDeviceInfo = {
   readonly libraries: Readonly<Record<string, string>>;
 };
 
-/** One way to run a kernel. `config` names what runs: "cublaslt", "cublaslt_rowwise", "w8a16_128x16x128_s6", "cpu avx512". */
+/** One way to run a kernel. `config` names what runs: "cublaslt", "cublaslt_rowwise", "w8a16_128x16k2_s8w8_c1/split", "cpu avx512". */
 export type Contender = { readonly kernel: Precision; readonly config: string };
 
 /** Read from the device at one moment; absent fields are unknown. */

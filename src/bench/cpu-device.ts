@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
-import { totalmem } from "node:os";
+import { cpus, totalmem } from "node:os";
 import { createCpuDevice } from "../device/cpu.ts";
 import type { Activations, Device, LinearOptions, Precision, Weights } from "../device/device.ts";
+import { MachineError } from "../errors.ts";
 import type { BenchDevice, BenchLayer, Check, Contender } from "./bench-device.ts";
 import type { ReferenceWeights } from "./linear-reference.ts";
 import { referenceDot } from "./linear-reference.ts";
@@ -37,7 +38,9 @@ class CpuBenchDevice implements BenchDevice {
   readonly #coldBytes: number;
 
   constructor(device: Device, coldBytes: number) {
-    this.info = { kind: "cpu", name: device.name, memoryBytes: totalmem(), libraries: {} };
+    // With the model, as results of different processors are not to be compared.
+    const name = `${device.name} of ${cpus()[0]?.model.trim() || "an unknown processor"}`;
+    this.info = { kind: "cpu", name, memoryBytes: totalmem(), libraries: {} };
     this.#device = device;
     this.#weights = new RandomWeights(device, weightSeed);
     this.#coldBytes = coldBytes;
@@ -47,7 +50,9 @@ class CpuBenchDevice implements BenchDevice {
     return { throttleReasons: [] };
   }
 
+  /** @throws MachineError for a layer that this machine's memory cannot hold */
   async layer(n: number, k: number, _kernels: readonly Precision[], maxM: number, seed: number) {
+    refuseTooLarge(n, k, maxM);
     await this.#weights.grow(n * k);
     const config = this.info.name.replace(/,.*/, "");
     const coldBytes = this.#coldBytes;
@@ -57,6 +62,22 @@ class CpuBenchDevice implements BenchDevice {
   close(): void {
     this.#device.close();
   }
+}
+
+const gibibyte = 1024 ** 3;
+
+/** Linux would grant the memory, and end the process when it is used. */
+function refuseTooLarge(n: number, k: number, maxM: number): void {
+  // Weights in every form, and activations and outputs in FP32 as the check of a kernel holds them all at once.
+  const needed = 4 * (n * k + maxM * (3 * k + 5 * n));
+  const limit = process.constrainedMemory();
+  const memory = limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+  if (needed <= memory) return;
+  const gibibytes = (bytes: number): string => `${(bytes / gibibyte).toFixed(1)} GiB`;
+  throw new MachineError(
+    `a layer of N ${n}, K ${k} at up to M ${maxM} needs ${gibibytes(needed)} of memory, and this machine has ${gibibytes(memory)}`,
+    { hint: "leave the layer out, or give smaller numbers of tokens by -m" },
+  );
 }
 
 type LayerShape = {

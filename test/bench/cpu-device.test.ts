@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { cpus } from "node:os";
 import { after, test } from "node:test";
 import type { BenchLayer, Check, Contender } from "../../src/bench/bench-device.ts";
 import { createCpuBenchDevice } from "../../src/bench/cpu-device.ts";
@@ -7,6 +8,7 @@ import { RandomWeights } from "../../src/bench/random-weights.ts";
 import { decompose, e4m3ToNumber, halfToNumber, isEligible, roundToE4m3 } from "../../src/codec/reference.ts";
 import { createCpuDevice } from "../../src/device/cpu.ts";
 import type { Device, Precision } from "../../src/device/device.ts";
+import { MachineError } from "../../src/errors.ts";
 
 const device = await createCpuBenchDevice({ threads: 2, coldBytes: 1 << 16 });
 after(() => device.close());
@@ -107,8 +109,23 @@ test("times are positive, warm and cold, for one launch and for more than there 
 
 test("the device says what it is", async () => {
   assert.equal(device.info.kind, "cpu");
-  assert.match(device.info.name, /^cpu \w+, 2 threads$/);
+  assert.match(device.info.name, /^cpu \w+, 2 threads of \S/);
+  assert.ok(device.info.name.includes(cpus()[0]?.model.trim() ?? ""));
   assert.deepEqual(await device.state(), { throttleReasons: [] });
+});
+
+test("a layer that the memory cannot hold is a MachineError, by its weights and by its tokens alike", async () => {
+  const most = 2 ** 20;
+  for (const [n, k, m, needed] of [
+    [most, most, 1, /^a layer of N 1048576, K 1048576 at up to M 1 needs 4096\.0 GiB of memory, and /],
+    [most, 16, most, /at up to M 1048576 needs 20\d{3}\.\d GiB of memory/],
+  ] as const) {
+    await assert.rejects(device.layer(n, k, kernels, m, 1), (error) => {
+      assert.ok(error instanceof MachineError);
+      assert.match(error.message, needed);
+      return true;
+    });
+  }
 });
 
 test("the reference is the product of the codec's values, and a wrong weight, scale or token is far from it", () => {
