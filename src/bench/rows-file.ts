@@ -81,7 +81,9 @@ export class RowsFile {
   }
 
   async #write(records: readonly object[]): Promise<void> {
-    await this.#handle.write(records.map((record) => `${JSON.stringify(record)}\n`).join(""));
+    const bytes = Buffer.from(records.map((record) => `${JSON.stringify(record)}\n`).join(""));
+    // A disk that is nearly full takes a part, and says so at the next call alone.
+    for (let at = 0; at < bytes.length; ) at += (await this.#handle.write(bytes, at)).bytesWritten;
   }
 }
 

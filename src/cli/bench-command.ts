@@ -142,14 +142,14 @@ async function measure(
     for await (const event of runBench(device, plan, settings)) {
       if (event.type === "rows") {
         rows.push(...event.rows);
-        await earlier?.file.add(event.rows);
+        await earlier?.add(event.rows);
       }
       progress.onEvent(event);
     }
   } finally {
     progress.close();
     interrupt.release();
-    await earlier?.file.close();
+    await earlier?.close();
   }
   return {
     device: header.device,
@@ -161,11 +161,19 @@ async function measure(
 }
 
 async function openRows(path: string, header: RowsHeader, resume: boolean, plan: BenchPlan) {
-  try {
-    return await RowsFile.open(path, header, resume, (rows) => keptRows(rows, plan));
-  } catch (error) {
-    throw error instanceof NestedFpError ? error : outputError(error, path);
-  }
+  const known = <T>(work: Promise<T>): Promise<T> =>
+    work.catch((error) => {
+      throw error instanceof NestedFpError ? error : outputError(error, path);
+    });
+  const { file, rows, started } = await known(
+    RowsFile.open(path, header, resume, (rows) => keptRows(rows, plan)),
+  );
+  return {
+    rows,
+    started,
+    add: (more: readonly BenchRow[]) => known(file.add(more)),
+    close: () => file.close(),
+  };
 }
 
 /** As one run would have measured them, whatever was resumed. */
@@ -181,14 +189,21 @@ function inOrder(rows: readonly BenchRow[], { shapes, ms, kernels }: BenchPlan):
     .map(({ row }) => row);
 }
 
+/** When a disk takes no report, what was measured is printed all the same. */
 async function finish(result: Result, flags: BenchFlags): Promise<Finished> {
   const { perplexity, ...speed } = result;
   const failed = result.rows.filter(({ status }) => status === "incorrect" || status === "error");
   const report = [benchReport(speed), ...(perplexity ? ["", evaluationReport(perplexity)] : [])].join("\n");
   const document = makeDocument("bench", result, { threads: flags.threads, device: result.device.name });
-  const finished: Finished = { document, report, exitCode: failed.length > 0 ? 1 : 0 };
-  for (const path of flags.output) {
-    if (extname(path) !== rowsExtension) await writeReport(path, finished, formats);
+  let finished: Finished = { document, report, exitCode: failed.length > 0 ? 1 : 0 };
+  for (const path of flags.output.filter((path) => extname(path) !== rowsExtension)) {
+    try {
+      await writeReport(path, finished, formats);
+    } catch (error) {
+      const failure = error instanceof NestedFpError ? error : outputError(error, path);
+      process.stderr.write(`Error: ${printable(failure.message)}\n`);
+      finished = { ...finished, exitCode: finished.exitCode || 3 };
+    }
   }
   for (const { kernel, config, n, k, m, status, error } of failed) {
     const what = status === "incorrect" ? "gives wrong results" : `failed: ${printable(error ?? "")}`;

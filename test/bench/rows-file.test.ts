@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { appendFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { BenchRow } from "../../src/bench/row.ts";
@@ -32,6 +33,22 @@ test("rows are on disk when they are added, and a resumed run has them", async (
     rows.map(({ m }) => m),
     [1, 1, 2],
   );
+});
+
+test("a system that takes a part of each write gets the rest too", async (t) => {
+  const path = join(await scratchDirectory(t), "rows.jsonl");
+  const { file } = await RowsFile.open(path, header, false, all);
+  const probe = await open(path);
+  const prototype = Object.getPrototypeOf(probe);
+  await probe.close();
+  const whole = prototype.write;
+  t.mock.method(prototype, "write", function (this: object, data: Buffer | string, at = 0) {
+    const bytes = Buffer.from(data);
+    return whole.call(this, bytes, at, Math.min(100, bytes.length - at));
+  });
+  await file.add([rowOf("fp16", {}, 5)]);
+  await file.close();
+  assert.deepEqual(parseRowsFile(readFileSync(path, "utf8"), path).rows, [rowOf("fp16", {}, 5)]);
 });
 
 test("a line cut short by a kill is dropped, and the next row begins a line of its own", async (t) => {

@@ -143,6 +143,32 @@ test("an interrupted run keeps its rows, and goes on from them", async (t) => {
   assert.equal(readFileSync(rows, "utf8"), before);
 });
 
+const preload = `--import=${join(import.meta.dirname, "fail-calls.mjs")}`;
+const failing = (call: string) => ({ NODE_OPTIONS: preload, NESTEDFP_FAIL: `${call}:ENOSPC` });
+
+test("a disk that takes no more rows is exit 3, and the run goes on where it was", async (t) => {
+  const folder = await scratchDirectory(t);
+  const rows = join(folder, "rows.jsonl");
+  const args = ["bench", "--shapes", "32,32", "-m", "1-3", "--kernels", "fp16", ...cpu, "-o", rows, "-q"];
+  const env = { XDG_CACHE_HOME: folder };
+  // The header is the first write, the row of M 1 the second.
+  const full = await nestedfp(args, { env: { ...env, ...failing("write:3") } });
+  assertRefused(full, 3, /rows\.jsonl" cannot be written: no space left on device \(ENOSPC\)/);
+  assertOk(await nestedfp([...args, "--resume"], { env }));
+  assert.equal(readFileSync(rows, "utf8").trimEnd().split("\n").length, 1 + 3);
+});
+
+test("a report that cannot be written is exit 3, and what was measured is printed all the same", async (t) => {
+  const folder = await scratchDirectory(t);
+  const args = ["bench", "--shapes", "32,32", "-m", "1", "--kernels", "fp16", ...cpu];
+  const env = { XDG_CACHE_HOME: folder, ...failing("write:1") };
+  const run = await nestedfp([...args, "-o", join(folder, "r.json"), "--json"], { env });
+  assert.equal(run.code, 3);
+  assert.match(run.stderr, /^Error: ".*r\.json.*" cannot be written: no space left on device \(ENOSPC\)$/m);
+  assert.equal(documentOf<BenchResult>(run).result.rows.length, 1);
+  assert.ok(!existsSync(join(folder, "r.json")));
+});
+
 test("--tune remembers the fastest of this device beside those of others", async (t) => {
   const cache = await scratchDirectory(t);
   const path = join(cache, "nestedfp/tune.json");
