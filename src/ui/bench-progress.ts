@@ -30,7 +30,14 @@ async function liveTable(device: string): Promise<BenchProgress> {
     import("./bench-screen.tsx"),
   ]);
   const count = new Count();
-  let props: BenchScreenProps = { device: printable(device), done: 0, points: 0, rows: [] };
+  const columns = (): number => process.stderr.columns || 80;
+  let props: BenchScreenProps = {
+    device: printable(device),
+    done: 0,
+    points: 0,
+    rows: [],
+    columns: columns(),
+  };
   const app = render(createElement(BenchScreen, props), {
     stdout: process.stderr,
     stderr: process.stderr,
@@ -42,7 +49,7 @@ async function liveTable(device: string): Promise<BenchProgress> {
     onEvent: (event) => {
       count.add(event);
       const { done, points, secondsLeft } = count;
-      props = { ...props, done, points, secondsLeft };
+      props = { ...props, done, points, secondsLeft, columns: columns() };
       if (event.type === "point") {
         const { shape, m } = event;
         props = { ...props, current: `${printable(shape.names[0] ?? "")} ${shape.n} x ${shape.k}, M ${m}` };
