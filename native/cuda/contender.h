@@ -29,7 +29,7 @@ struct LibraryKernel {
 /// One way to run a precision.
 struct Contender {
     Precision precision;
-    /// "cublaslt", "cublaslt_rowwise", or "<row of interface/configs.h>/<whole | split | stream>".
+    /// "cublaslt", "cublaslt_rowwise", or "<row of interface/configs.h>/<name_of a schedule>".
     std::string config;
     std::variant<LibraryKernel, OwnKernel> kernel;
 };

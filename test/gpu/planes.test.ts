@@ -54,7 +54,7 @@ gpuTest("the 32,512 eligible words come back from their planes", async (gpu) => 
   assert.deepEqual(new Uint16Array(bytes.buffer, bytes.byteOffset, words.length), words);
 });
 
-gpuTest("rows are filled up with zeros to a multiple of 64", async (gpu) => {
+gpuTest("rows are filled up with zeros to a multiple of 128", async (gpu) => {
   for (const [n, k] of [
     [5, 16],
     [3, 80],
