@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 
-import { cudaContenders } from "../../src/bench/cuda-contenders.ts";
+import { computes, cudaContenders } from "../../src/bench/cuda-contenders.ts";
+import { loadTuneTable } from "../../src/bench/tune-table.ts";
 import { loadAddon } from "../../src/native/addon.ts";
 
 const configs = loadAddon().cudaGemmConfigs();
@@ -37,6 +39,18 @@ test("every precision has a contender everywhere, each named once and of the rig
       }
     }
   }
+});
+
+test("every entry of the shipped table names a kernel that is still there", async () => {
+  const shipped = fileURLToPath(new URL("../../kernels/tune/h100.json", import.meta.url));
+  const { devices } = await loadTuneTable(shipped);
+  const entries = Object.values(devices).flatMap((device) => device.entries);
+  assert.ok(entries.length > 500);
+  // Dispatch would pass over it, and nobody would see.
+  assert.deepEqual(
+    entries.filter(({ kernel, config }) => !computes(configs, kernel, config)),
+    [],
+  );
 });
 
 test("the baselines come first, FP8 with both kinds of scales", () => {
