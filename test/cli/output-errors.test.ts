@@ -126,10 +126,10 @@ test("bench --tune whose table cannot be kept prints what it measured, and gives
   const cache = await scratchDirectory(t);
   mkdirSync(join(cache, "nestedfp"));
   // What the user has is more than the limit lets be written again.
-  const entries = Array.from({ length: 50 }, (_, k) => ({
+  const entries = Array.from({ length: 50 }, (_, i) => ({
     kernel: "fp16",
     n: 1,
-    k,
+    k: i + 1,
     m: 1,
     config: "x",
     us: 1,
