@@ -17,7 +17,11 @@ struct Barriers {
     /// Where a warpgroup waits for its turn at the tensor cores.
     static constexpr int turn(int warpgroup) { return 1 + 2 * kConfig.row_groups + warpgroup; }
 
-    static_assert(turn(kConfig.warpgroups()) <= 16, "a block has 16 named barriers");
+    /// Where the warpgroup that stores a row group has left its sums, and the warp that tells so waits.
+    static constexpr int left(int row_group) { return turn(kConfig.warpgroups()) + row_group; }
+    static constexpr int kLeftThreads = 128 + 32;
+
+    static_assert(left(kConfig.row_groups) <= 16, "a block has 16 named barriers");
 };
 
 }  // namespace nestedfp::gemm

@@ -5,7 +5,8 @@
 #include "../ptx/grid.cuh"
 #include "../ptx/matrix.cuh"
 #include "../ptx/tma.cuh"
-#include "partial_sums.cuh"
+#include "barriers.cuh"
+#include "exchange.cuh"
 #include "shared_plan.cuh"
 
 namespace nestedfp::gemm {
@@ -17,12 +18,14 @@ class Epilogue {
     static constexpr int kBufferBytes = kTokens * 128;
     static constexpr bool kByToken = kConfig.weights == kernels::Weights::kW8A8;
     static constexpr int kBatch = kBuffers >= 4 && kConfig.block_tokens > kTokens ? 2 : 1;
+    static constexpr bool kInWeights = kConfig.stores_in_weights();
     static constexpr int kScales = (kConfig.block_tokens + 127) / 128;
 
    public:
     __device__ __forceinline__ Epilogue(const kernels::GemmParams& params, uint32_t shared, int row_group)
         : params_(params),
-          buffers_(shared + SharedPlan<kConfig>::kStore + row_group * kBuffers * kBufferBytes),
+          buffers_(kInWeights ? shared + SharedPlan<kConfig>::plane(0, 0) + row_group * 64 * 128
+                              : shared + SharedPlan<kConfig>::kStore + row_group * kBuffers * kBufferBytes),
           row_group_(row_group),
           scales_(shared + SharedPlan<kConfig>::kScales + row_group * kConfig.block_tokens * 4) {}
 
@@ -44,9 +47,10 @@ class Epilogue {
     }
 
     /// Stores the chunks of tokens that are this block's own.
-    template <typename IsMine>
+    /// @param weight_stage that this row group has read for the last time, where its stores may lie.
     __device__ __forceinline__ void store(const float (&sums)[kConfig.block_tokens / 2], int32_t row,
-                                          int32_t token, IsMine is_mine) {
+                                          int32_t token, const Exchange<kConfig>& exchange,
+                                          uint32_t weight_stage) {
         const int lane = threadIdx.x % 32;
         const int warp = threadIdx.x / 32 % 4;
         // Row lane % 8 of matrix lane / 8; matrices 0 and 1 are rows 0-7 and 8-15 of 8 tokens, 2 and 3 of the
@@ -62,9 +66,14 @@ class Epilogue {
             ptx::barrier_sync<128>(Barriers<kConfig>::warpgroup(row_group_));
         }
 
+        const uint32_t buffers =
+            buffers_ + (kInWeights ? weight_stage * SharedPlan<kConfig>::kWeightStageBytes : 0);
+        // A warp writes where the others have read weights.
+        if constexpr (kInWeights) ptx::barrier_sync<128>(Barriers<kConfig>::warpgroup(row_group_));
+
         constexpr int kChunks = kConfig.block_tokens / kTokens;
         const auto is_stored = [&](int chunk) {
-            return chunk < kChunks && is_mine(chunk) && token + chunk * kTokens < params_.m;
+            return chunk < kChunks && exchange.is_mine(chunk) && token + chunk * kTokens < params_.m;
         };
 #pragma unroll
         for (int batch = 0; batch < kChunks; batch += kBatch) {
@@ -74,7 +83,7 @@ class Epilogue {
             for (int i = 0; i < kBatch; ++i) {
                 if (!is_stored(batch + i)) continue;
                 any = true;
-                buffer[i] = buffers_ + next_buffer_ * kBufferBytes;
+                buffer[i] = buffers + offset_of_buffer(next_buffer_);
                 next_buffer_ = next_buffer_ + 1 == kBuffers ? 0 : next_buffer_ + 1;
                 fill(sums, batch + i, buffer[i] + turned);
             }
@@ -96,12 +105,26 @@ class Epilogue {
         }
     }
 
+    /// Until all that was stored has left shared memory; for the whole warpgroup.
+    __device__ __forceinline__ void wait_until_read() const {
+        finish();
+        ptx::barrier_sync<128>(Barriers<kConfig>::warpgroup(row_group_));
+    }
+
     /// Shared memory must outlive the stores that read it.
-    __device__ __forceinline__ void finish() {
+    __device__ __forceinline__ void finish() const {
         if (threadIdx.x % 128 == 0) ptx::tma_store_wait_read<0>();
     }
 
    private:
+    /// In a stage of weights, a row group has half of its buffers in each plane.
+    __device__ __forceinline__ static uint32_t offset_of_buffer(int buffer) {
+        if constexpr (!kInWeights) return buffer * kBufferBytes;
+        return buffer / 2 * SharedPlan<kConfig>::kPlaneBytes + buffer % 2 * kBufferBytes;
+    }
+    static_assert(!kInWeights || 2 * kBufferBytes <= 64 * 128,
+                  "two buffers fit in a row group's share of a plane");
+
     /// Turns one chunk of tokens into rows of 64 scaled values.
     __device__ __forceinline__ void fill(const float (&sums)[kConfig.block_tokens / 2], int chunk,
                                          uint32_t to) {

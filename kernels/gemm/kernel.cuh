@@ -1,15 +1,44 @@
-// One persistent GEMM for all configurations: warps that load, warpgroups that multiply and store.
+// One persistent GEMM for all configurations: warps that load and one that tells, warpgroups that multiply
+// and store.
 #pragma once
 
 #include <type_traits>
 
-#include "accumulate.cuh"
+#include "block_sum.cuh"
 #include "cluster_rank.cuh"
 #include "epilogue.cuh"
-#include "partial_sums.cuh"
-#include "producer.cuh"
+#include "k_group_sum.cuh"
+#include "loaders.cuh"
+#include "register_weights.cuh"
+#include "shared_weights.cuh"
 
 namespace nestedfp::gemm {
+
+/// What a warpgroup multiplies next. Found out while it multiplies: divisions and the first access to the
+/// parameters take hundreds of cycles.
+template <kernels::GemmConfig kConfig>
+struct Work {
+    Segment segment;
+    int32_t row_tile;
+    int32_t token_tile;
+
+    /// @returns false when nothing is left.
+    __device__ __forceinline__ bool next(TileOrder& order) {
+        if (!order.next(segment)) return false;
+        order.coordinates(segment.tile, row_tile, token_tile);
+        return true;
+    }
+
+    /// The first of the 64 rows of a row group, and of the tokens of the block.
+    __device__ __forceinline__ int32_t row(int row_group) const {
+        const int32_t rank = static_cast<int32_t>(ClusterRank<kConfig>::rows());
+        return ((row_tile * kConfig.cluster_rows + rank) * kConfig.row_groups + row_group) * 64;
+    }
+    __device__ __forceinline__ int32_t token() const {
+        const int32_t rank = static_cast<int32_t>(ClusterRank<kConfig>::tokens());
+        return (token_tile * kConfig.cluster_tokens + rank) * kConfig.block_tokens;
+    }
+};
 
 template <kernels::GemmConfig kConfig>
 __device__ __forceinline__ void consume(const kernels::GemmParams& params, uint32_t shared, TileOrder order,
@@ -18,55 +47,50 @@ __device__ __forceinline__ void consume(const kernels::GemmParams& params, uint3
         std::conditional_t<kConfig.rebuilds(), RegisterWeights<kConfig>, SharedWeights<kConfig>>;
     const int row_group = warpgroup % kConfig.row_groups;
     const int k_group = warpgroup / kConfig.row_groups;
-    const int32_t row_rank = static_cast<int32_t>(ClusterRank<kConfig>::rows());
-    const int32_t token_rank = static_cast<int32_t>(ClusterRank<kConfig>::tokens());
 
     Accumulate accumulate(shared, row_group, k_group);
     KGroupSum<kConfig> k_group_sum(shared, row_group, k_group);
-    BlockSum<kConfig> block_sum(params, row_group);
+    const BlockSum<kConfig> block_sum(params, shared, row_group);
     Epilogue<kConfig> epilogue(params, shared, row_group);
     float sums[kConfig.block_tokens / 2];
 
+    // Four warpgroups have no registers to spare, and little more than one segment each.
+    constexpr bool kAhead = kConfig.warpgroups() < 4;
+    Work<kConfig> work;
+    bool has_work = work.next(order);
+    bool holds_stores = false;
     ptx::wait_for_previous_grid();
-    Segment segment;
-    while (order.next(segment)) {
-        int32_t row_tile, token_tile;
-        order.coordinates(segment.tile, row_tile, token_tile);
-        const int32_t row =
-            ((row_tile * kConfig.cluster_rows + row_rank) * kConfig.row_groups + row_group) * 64;
-        const int32_t token = (token_tile * kConfig.cluster_tokens + token_rank) * kConfig.block_tokens;
-        if (k_group == 0) epilogue.prefetch(row, token);
-        accumulate.run(sums, segment.k_end - segment.k_begin);
+    while (has_work) {
+        Work<kConfig> next;
+        bool has_next = false;
+        Exchange<kConfig> exchange;
+        accumulate.run(sums, work.segment.k_end - work.segment.k_begin, [&] {
+            if (kConfig.stores_in_weights() && holds_stores) {
+                epilogue.wait_until_read();
+                accumulate.give_back();
+            }
+            if (k_group == 0) epilogue.prefetch(work.row(row_group), work.token());
+            if constexpr (kAhead) {
+                exchange = Exchange<kConfig>(params, order, work.segment);
+                has_next = next.next(order);
+            }
+        });
+        if constexpr (!kAhead) exchange = Exchange<kConfig>(params, order, work.segment);
         k_group_sum.add(sums);
-        if (k_group > 0) continue;
-        if (segment.k_end - segment.k_begin == params.k_tiles) {
-            epilogue.store(sums, row, token, [](int) { return true; });
-        } else if (params.parts > 0) {
-            // All parts end together: each block finishes its share of the chunks.
-            constexpr int kChunks = BlockSum<kConfig>::kChunks;
-            const int32_t part = segment.slot % params.parts;
-            const int32_t finishers = params.parts < kChunks ? params.parts : kChunks;
-            const auto is_mine = [=](int chunk) { return chunk * finishers / kChunks == part; };
-            block_sum.leave(sums, segment.slot, finishers - (part < finishers), is_mine);
-            if (part >= finishers) continue;
-            const int32_t first = segment.slot - part;
-            for (int32_t other = first; other < first + params.parts; ++other) {
-                if (other != segment.slot) block_sum.collect(sums, other, is_mine);
-            }
-            epilogue.store(sums, row, token, is_mine);
-        } else if (segment.k_begin > 0) {
-            // The block that has the tile's first part comes to it last, and finishes it.
-            block_sum.leave(sums, segment.slot, 1, [](int) { return false; });
+        if (k_group == 0 && exchange.readers > 0) block_sum.leave(sums, exchange);
+        block_sum.collect(sums, exchange, accumulate.tokens(), k_group == 0);
+        holds_stores = k_group == 0 && exchange.has_mine();
+        if (holds_stores) {
+            epilogue.store(sums, work.row(row_group), work.token(), exchange, accumulate.held_stage());
         } else {
-            const int32_t last = order.last_contributor(segment.tile);
-            for (int32_t other = segment.slot + 1; other <= last; ++other) {
-                block_sum.collect(sums, other, [](int) { return true; });
-            }
-            epilogue.store(sums, row, token, [](int) { return true; });
+            accumulate.give_back();
         }
+        if constexpr (kAhead) work = next;
+        has_work = kAhead ? has_next : work.next(order);
     }
-    accumulate.finish();
     if (k_group == 0) epilogue.finish();
+    if (kConfig.stores_in_weights() && holds_stores) accumulate.give_back();
+    accumulate.finish();
 }
 
 template <kernels::GemmConfig kConfig>
@@ -126,6 +150,7 @@ __device__ __forceinline__ void gemm(const kernels::GemmParams& params) {
         }
         if (loads_weights) WeightLoader<kConfig>(params, shared, order).run();
         if (loads_tokens) TokenLoader<kConfig>(params, shared, order).run();
+        if (warp == kLoader + 2) announce_sums<kConfig>(params, order);
         __syncwarp();
     } else {
         if constexpr (kConfig.warpgroups() > 1) ptx::take_registers<kConfig.consumer_registers()>();

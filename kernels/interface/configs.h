@@ -57,7 +57,7 @@ struct GemmConfig {
     /// Registers per thread at launch, and after the loader has handed most of its own over; multiples of 8.
     /// What the consumers take must not exceed what the loader gives: setmaxnreg would wait for ever.
     constexpr int32_t launch_registers() const { return 65536 / threads() / 8 * 8; }
-    constexpr int32_t loader_registers() const { return 40; }
+    constexpr int32_t loader_registers() const { return warpgroups() > 3 && rebuilds() ? 32 : 40; }
     constexpr int32_t consumer_registers() const {
         return (launch_registers() * (warpgroups() + 1) - loader_registers()) / warpgroups() / 8 * 8;
     }
@@ -70,14 +70,22 @@ struct GemmConfig {
     constexpr int32_t weight_stage_bytes() const { return weight_chunks() * planes() * plane_chunk_bytes(); }
     /// What a block may have of the 228 KiB of an SM of sm_90.
     static constexpr int32_t max_shared_bytes() { return 232448; }
+    /// The epilogue has no buffers of its own: each row group holds its share of a tile's last stage of
+    /// weights until what it stores from there has been read. Leaves room for a stage more.
+    constexpr bool stores_in_weights() const {
+        return weights == Weights::kNested16 &&
+               shared_bytes_without_stores() + 2 * row_groups * store_tokens() * 128 > max_shared_bytes();
+    }
     /// Tokens of one store of the epilogue, and how many stores may be under way: what room is left.
     constexpr int32_t store_tokens() const { return block_tokens < 32 ? block_tokens : 32; }
     constexpr int32_t store_buffers() const {
         const int32_t room = max_shared_bytes() - shared_bytes_without_stores();
         const int32_t fit = room / (row_groups * store_tokens() * 128);
-        return fit >= 6 ? 6 : fit >= 4 ? 4 : fit;
+        return stores_in_weights() ? 4 : fit >= 6 ? 6 : fit >= 4 ? 4 : fit;
     }
-    constexpr int32_t store_bytes() const { return row_groups * store_buffers() * store_tokens() * 128; }
+    constexpr int32_t store_bytes() const {
+        return stores_in_weights() ? 0 : row_groups * store_buffers() * store_tokens() * 128;
+    }
     constexpr int32_t reduce_bytes() const { return (k_groups - 1) * block_rows() * block_tokens * 4; }
     /// Scales of the tokens of a tile, for each row group.
     constexpr int32_t scale_bytes() const {
@@ -96,31 +104,32 @@ struct GemmConfig {
 // is a cubin and an entry point. Every nested16 has a plain16 of the same shape, which adds in the same
 // order: its oracle. In a name, c2 is a cluster of two that shares tokens, t2 one that shares weights.
 #define NESTEDFP_GEMM_CONFIGS(X)                                   \
+    X(nested16_128x256_s4w3_c1, kNested16, 2, 1, 256, 4, 3, 1, 1)  \
     X(nested16_128x256_s4w2_c1, kNested16, 2, 1, 256, 4, 2, 1, 1)  \
     X(plain16_128x256_s4w4_c1, kPlain16, 2, 1, 256, 4, 4, 1, 1)    \
+    X(nested16_128x256_s4w3_c2, kNested16, 2, 1, 256, 4, 3, 2, 1)  \
     X(nested16_128x256_s4w2_c2, kNested16, 2, 1, 256, 4, 2, 2, 1)  \
     X(plain16_128x256_s4w4_c2, kPlain16, 2, 1, 256, 4, 4, 2, 1)    \
+    X(nested16_128x256_s4w3_t2, kNested16, 2, 1, 256, 4, 3, 1, 2)  \
     X(nested16_128x256_s4w2_t2, kNested16, 2, 1, 256, 4, 2, 1, 2)  \
     X(plain16_128x256_s4w4_t2, kPlain16, 2, 1, 256, 4, 4, 1, 2)    \
-    X(nested16_128x192_s5w2_c2, kNested16, 2, 1, 192, 5, 2, 2, 1)  \
-    X(plain16_128x192_s6w4_c2, kPlain16, 2, 1, 192, 6, 4, 2, 1)    \
-    X(nested16_192x128_s6w2_t2, kNested16, 3, 1, 128, 6, 2, 1, 2)  \
-    X(plain16_192x128_s6w4_t2, kPlain16, 3, 1, 128, 6, 4, 1, 2)    \
-    X(nested16_128x128_s6w3_c1, kNested16, 2, 1, 128, 6, 3, 1, 1)  \
-    X(plain16_128x128_s8w5_c1, kPlain16, 2, 1, 128, 8, 5, 1, 1)    \
-    X(nested16_128x128_s6w3_t2, kNested16, 2, 1, 128, 6, 3, 1, 2)  \
-    X(plain16_128x128_s8w5_t2, kPlain16, 2, 1, 128, 8, 5, 1, 2)    \
     X(nested16_64x256_s5w3_c2, kNested16, 1, 1, 256, 5, 3, 2, 1)   \
     X(plain16_64x256_s5w4_c2, kPlain16, 1, 1, 256, 5, 4, 2, 1)     \
-    X(nested16_64x256_s5w3_t2, kNested16, 1, 1, 256, 5, 3, 1, 2)   \
-    X(plain16_64x256_s5w4_t2, kPlain16, 1, 1, 256, 5, 4, 1, 2)     \
-    X(nested16_64x128_s8w4_c2, kNested16, 1, 1, 128, 8, 4, 2, 1)   \
+    X(nested16_128x192_s4w3_c2, kNested16, 2, 1, 192, 4, 3, 2, 1)  \
+    X(plain16_128x192_s6w4_c2, kPlain16, 2, 1, 192, 6, 4, 2, 1)    \
+    X(nested16_192x128_s5w3_t2, kNested16, 3, 1, 128, 5, 3, 1, 2)  \
+    X(plain16_192x128_s6w4_t2, kPlain16, 3, 1, 128, 6, 4, 1, 2)    \
+    X(nested16_128x128_s6w4_c1, kNested16, 2, 1, 128, 6, 4, 1, 1)  \
+    X(plain16_128x128_s8w5_c1, kPlain16, 2, 1, 128, 8, 5, 1, 1)    \
+    X(nested16_128x128_s6w4_t2, kNested16, 2, 1, 128, 6, 4, 1, 2)  \
+    X(plain16_128x128_s8w5_t2, kPlain16, 2, 1, 128, 8, 5, 1, 2)    \
+    X(nested16_64x128_s8w6_c2, kNested16, 1, 1, 128, 8, 6, 2, 1)   \
     X(plain16_64x128_s8w8_c2, kPlain16, 1, 1, 128, 8, 8, 2, 1)     \
-    X(nested16_64x128k2_s4w3_c1, kNested16, 1, 2, 128, 4, 3, 1, 1) \
+    X(nested16_64x128k2_s4w4_c1, kNested16, 1, 2, 128, 4, 4, 1, 1) \
     X(plain16_64x128k2_s4w3_c1, kPlain16, 1, 2, 128, 4, 3, 1, 1)   \
-    X(nested16_64x128k2_s4w3_c2, kNested16, 1, 2, 128, 4, 3, 2, 1) \
+    X(nested16_64x128k2_s4w4_c2, kNested16, 1, 2, 128, 4, 4, 2, 1) \
     X(plain16_64x128k2_s4w3_c2, kPlain16, 1, 2, 128, 4, 3, 2, 1)   \
-    X(nested16_64x128k2_s4w3_t2, kNested16, 1, 2, 128, 4, 3, 1, 2) \
+    X(nested16_64x128k2_s4w4_t2, kNested16, 1, 2, 128, 4, 4, 1, 2) \
     X(plain16_64x128k2_s4w3_t2, kPlain16, 1, 2, 128, 4, 3, 1, 2)   \
     X(nested16_64x64k2_s6w5_c1, kNested16, 1, 2, 64, 6, 5, 1, 1)   \
     X(plain16_64x64k2_s6w5_c1, kPlain16, 1, 2, 64, 6, 5, 1, 1)     \
@@ -130,8 +139,6 @@ struct GemmConfig {
     X(plain16_64x32k2_s8w8_c1, kPlain16, 1, 2, 32, 8, 8, 1, 1)     \
     X(nested16_64x16k2_s8w8_c1, kNested16, 1, 2, 16, 8, 8, 1, 1)   \
     X(plain16_64x16k2_s8w8_c1, kPlain16, 1, 2, 16, 8, 8, 1, 1)     \
-    X(nested16_128x16k2_s5w5_c1, kNested16, 2, 2, 16, 5, 5, 1, 1)  \
-    X(plain16_128x16k2_s5w5_c1, kPlain16, 2, 2, 16, 5, 5, 1, 1)    \
     X(nested16_64x16k4_s5w4_c1, kNested16, 1, 4, 16, 5, 4, 1, 1)   \
     X(plain16_64x16k4_s5w4_c1, kPlain16, 1, 4, 16, 5, 4, 1, 1)     \
     X(nested16_64x8k2_s9w9_c1, kNested16, 1, 2, 8, 9, 9, 1, 1)     \
@@ -139,13 +146,10 @@ struct GemmConfig {
     X(nested16_64x8k4_s5w5_c1, kNested16, 1, 4, 8, 5, 5, 1, 1)     \
     X(plain16_64x8k4_s5w5_c1, kPlain16, 1, 4, 8, 5, 5, 1, 1)       \
     X(w8a16_64x64k2_s8w8_c1, kW8A16, 1, 2, 64, 8, 8, 1, 1)         \
-    X(w8a16_128x32k2_s8w8_c1, kW8A16, 2, 2, 32, 8, 8, 1, 1)        \
-    X(w8a16_128x16k2_s8w8_c1, kW8A16, 2, 2, 16, 8, 8, 1, 1)        \
     X(w8a16_64x16k4_s8w8_c1, kW8A16, 1, 4, 16, 8, 8, 1, 1)         \
     X(w8a16_64x8k4_s9w9_c1, kW8A16, 1, 4, 8, 9, 9, 1, 1)           \
     X(w8a8_128x256_s4w4_c2, kW8A8, 2, 1, 256, 4, 4, 2, 1)          \
     X(w8a8_128x256_s4w4_t2, kW8A8, 2, 1, 256, 4, 4, 1, 2)          \
-    X(w8a8_128x192_s5w5_c2, kW8A8, 2, 1, 192, 5, 5, 2, 1)          \
     X(w8a8_192x128_s5w5_t2, kW8A8, 3, 1, 128, 5, 5, 1, 2)          \
     X(w8a8_128x128_s6w6_c1, kW8A8, 2, 1, 128, 6, 6, 1, 1)          \
     X(w8a8_128x128_s6w6_t2, kW8A8, 2, 1, 128, 6, 6, 1, 2)          \

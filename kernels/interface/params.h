@@ -26,8 +26,8 @@ struct alignas(64) GemmParams {
     const float* token_scale;
     /// FP32 partial sums, slots of BLOCK_ROWS x BLOCK_TOKENS for the blocks of a cluster each.
     float* partials;
-    /// One word per slot, block of a cluster and row group, zero between launches: how many blocks are still
-    /// to read the slot.
+    /// One word per slot and block of a cluster, zero between launches: how many blocks are still to read
+    /// what the block left in the slot.
     uint32_t* ready;
     int32_t m;
     int32_t n;

@@ -99,8 +99,8 @@ export function kernelCost(
   const tiles = Math.ceil(n / (blockRows * clusterRows)) * Math.ceil(m / (blockTokens * clusterTokens));
   const full = Math.floor(tiles / clusters);
   const rest = tiles % clusters;
-  const stepsPerPart = 7 / tokenStagesPerStep;
-  const last = lastWave(schedule, { full, rest, clusters, steps, stepsPerPart });
+  const exchangeSteps = 7 / tokenStagesPerStep;
+  const last = lastWave(schedule, { full, rest, clusters, steps, exchangeSteps });
   if (last === undefined) return Number.POSITIVE_INFINITY;
 
   const weightBytes = weights === "plain16" || weights === "nested16" ? 2 : 1;
@@ -139,7 +139,7 @@ type Waves = {
   readonly clusters: number;
   readonly steps: number;
   /** Lost with each part of a cut tile. */
-  readonly stepsPerPart: number;
+  readonly exchangeSteps: number;
 };
 
 /**
@@ -177,11 +177,11 @@ function lastWave(schedule: Schedule, waves: Waves) {
 }
 
 /** parts_of_last_wave of kernels/interface/launch_plan.h; undefined where whole tiles are better. */
-function partsOfLastWave({ rest, clusters, steps, stepsPerPart }: Waves): number | undefined {
+function partsOfLastWave({ rest, clusters, steps, exchangeSteps }: Waves): number | undefined {
   let best = steps;
   let bestParts: number | undefined;
   for (let parts = 2; parts <= 16 && parts * 2 <= steps; parts++) {
-    const time = Math.ceil((rest * parts) / clusters) * (steps / parts + stepsPerPart);
+    const time = Math.ceil((rest * parts) / clusters) * (steps / parts + exchangeSteps * (0.7 + 0.2 * parts));
     if (time < best) [best, bestParts] = [time, parts];
   }
   return bestParts;

@@ -5,6 +5,7 @@
 #include "../ptx/mbarrier.cuh"
 #include "../ptx/tma.cuh"
 #include "cluster_rank.cuh"
+#include "exchange.cuh"
 #include "ring.cuh"
 #include "shared_plan.cuh"
 #include "tile_order.cuh"
@@ -90,8 +91,8 @@ class WeightLoader {
     Ring<kConfig.weight_stages> ring_;
 };
 
-/// As WeightLoader, the ring of tokens, with the chunks of all K groups in a stage. Tokens are what the
-/// kernel before this one may have written.
+/// As WeightLoader, the ring of tokens, with the chunks of all K groups in a stage, and of what other blocks
+/// left of a cut tile. Tokens are what the kernel before this one may have written.
 template <kernels::GemmConfig kConfig>
 class TokenLoader {
     using Plan = SharedPlan<kConfig>;
@@ -105,18 +106,13 @@ class TokenLoader {
           order_(order) {}
 
     __device__ __forceinline__ void run() {
+        // What can be found out beforehand is: the first access to the parameters takes hundreds of cycles.
+        bool has_segment = next_segment();
         ptx::wait_for_previous_grid();
-        Segment segment;
-        while (order_.next(segment)) {
-            int32_t row_tile, token_tile;
-            order_.coordinates(segment.tile, row_tile, token_tile);
-            const int32_t token =
-                (token_tile * kConfig.cluster_tokens + static_cast<int32_t>(ClusterRank<kConfig>::tokens())) *
-                kConfig.block_tokens;
-            const int32_t end = segment.k_end * kConfig.token_stages_per_step();
-            for (int32_t i = segment.k_begin * kConfig.token_stages_per_step(); i < end; ++i) {
-                fill_stage(i, token);
-            }
+        for (; has_segment; has_segment = next_segment()) {
+            const int32_t end = segment_.k_end * kConfig.token_stages_per_step();
+            for (int32_t i = segment_.k_begin * kConfig.token_stages_per_step(); i < end; ++i) fill_stage(i);
+            fetch_sums(Exchange<kConfig>(params_, order_, segment_));
         }
         if constexpr (kConfig.cluster_rows > 1) {
             for (int i = 0; i < kConfig.stages; ++i, ring_.advance()) wait_until_empty();
@@ -124,7 +120,17 @@ class TokenLoader {
     }
 
    private:
-    __device__ __forceinline__ void fill_stage(int32_t number, int32_t token) {
+    __device__ __forceinline__ bool next_segment() {
+        if (!order_.next(segment_)) return false;
+        int32_t row_tile, token_tile;
+        order_.coordinates(segment_.tile, row_tile, token_tile);
+        token_ =
+            (token_tile * kConfig.cluster_tokens + static_cast<int32_t>(ClusterRank<kConfig>::tokens())) *
+            kConfig.block_tokens;
+        return true;
+    }
+
+    __device__ __forceinline__ void fill_stage(int32_t number) {
         constexpr int kShare = kConfig.block_tokens / kConfig.cluster_rows;
         const uint32_t mine = ClusterRank<kConfig>::rows() * kShare;
         const uint32_t full = shared_ + Plan::tokens_full(ring_.stage);
@@ -134,10 +140,41 @@ class TokenLoader {
 #pragma unroll
         for (int q = 0; q < kConfig.k_groups; ++q) {
             load(base + Plan::tokens(q), &params_.activations,
-                 (number * kConfig.k_groups + q) * kConfig.chunk_k(), token + static_cast<int32_t>(mine), full,
-                 policy_, sharers_of_tokens<kConfig>());
+                 (number * kConfig.k_groups + q) * kConfig.chunk_k(), token_ + static_cast<int32_t>(mine),
+                 full, policy_, sharers_of_tokens<kConfig>());
         }
         ring_.advance();
+    }
+
+    /// Brings what other blocks have left of this block's tile, behind its last tokens: while the last steps
+    /// are multiplied.
+    __device__ __forceinline__ void fetch_sums(const Exchange<kConfig>& exchange) {
+        using Split = Pieces<kConfig>;
+        for (int32_t other = exchange.first; other < exchange.end; ++other) {
+            if (other == exchange.own) continue;
+            const Slot<kConfig> slot(other);
+            while (ptx::load_acquire(slot.ready(params_)) == 0) {
+            }
+            atomicSub(slot.ready(params_), 1);
+            ptx::fence_proxy_async_global();
+#pragma unroll 1
+            for (int piece = 0; piece < Split::kPieces; ++piece) {
+                if (!Split::is_wanted(piece, exchange)) continue;
+                constexpr int kPieceBytes = Split::kPieceQuads * Split::kQuadBytes;
+                const int32_t bytes = Split::quads_of(piece) * Split::kQuadBytes;
+                const uint32_t full = shared_ + Plan::tokens_full(ring_.stage);
+                const uint32_t base = shared_ + Plan::tokens(0) + ring_.stage * Plan::kStageBytes;
+                wait_until_empty();
+                ptx::mbarrier_arrive_expect_tx(full, kConfig.row_groups * bytes);
+#pragma unroll 1
+                for (int row_group = 0; row_group < kConfig.row_groups; ++row_group) {
+                    ptx::bulk_load(base + row_group * kPieceBytes,
+                                   slot.sums(params_, row_group) + piece * Split::kPieceQuads * 128, bytes,
+                                   full);
+                }
+                ring_.advance();
+            }
+        }
     }
 
     __device__ __forceinline__ void wait_until_empty() const {
@@ -148,6 +185,8 @@ class TokenLoader {
     uint32_t shared_;
     uint64_t policy_;
     TileOrder order_;
+    Segment segment_;
+    int32_t token_ = 0;
     Ring<kConfig.stages> ring_;
 };
 

@@ -1,0 +1,101 @@
+// What the blocks of a tile that was cut along K have to do with each other's sums.
+#pragma once
+
+#include "../interface/configs.h"
+#include "tile_order.cuh"
+
+namespace nestedfp::gemm {
+
+/// The part of one block in the sum of a segment's tile. All roles of a block derive it for themselves. The
+/// sums of a few tokens (a chunk, what the epilogue stores at once) are added by one of the blocks, always in
+/// the same order, so that a result does not depend on timing.
+template <kernels::GemmConfig kConfig>
+struct Exchange {
+    static constexpr int kChunks = kConfig.block_tokens / kConfig.store_tokens();
+
+    /// Chunks [mine_begin, mine_end) are this block's to finish; it leaves the others in its slot.
+    int32_t mine_begin = 0;
+    int32_t mine_end = kChunks;
+    /// Blocks that read what this one leaves.
+    uint32_t readers = 0;
+    /// Slots [first, end) but this block's own hold what it has to add to its chunks.
+    int32_t first = 0;
+    int32_t end = 0;
+    int32_t own = 0;
+
+    Exchange() = default;
+
+    __device__ __forceinline__ Exchange(const kernels::GemmParams& params, const TileOrder& order,
+                                        const Segment& segment)
+        : own(segment.slot) {
+        if (segment.k_end - segment.k_begin == params.k_tiles) return;
+        if (params.parts > 0) {
+            // All parts end together: each block finishes its share of the chunks.
+            const int32_t part = segment.slot % params.parts;
+            const int32_t finishers = params.parts < kChunks ? params.parts : kChunks;
+            mine_begin = part < finishers ? (part * kChunks + finishers - 1) / finishers : kChunks;
+            mine_end = part < finishers ? ((part + 1) * kChunks + finishers - 1) / finishers : kChunks;
+            readers = finishers - (part < finishers);
+            first = segment.slot - part;
+            end = part < finishers ? first + params.parts : first;
+        } else if (segment.k_begin > 0) {
+            // The block that has the tile's first part comes to it last, and finishes it.
+            mine_end = 0;
+            readers = 1;
+        } else {
+            first = segment.slot + 1;
+            end = order.last_contributor(segment.tile) + 1;
+        }
+    }
+
+    __device__ __forceinline__ bool is_mine(int chunk) const {
+        return mine_begin <= chunk && chunk < mine_end;
+    }
+    __device__ __forceinline__ bool has_mine() const { return mine_begin < mine_end; }
+};
+
+/// How partial sums travel: in pieces that fit in a stage of the ring of tokens.
+template <kernels::GemmConfig kConfig>
+struct Pieces {
+    /// Four sums of each thread of a warpgroup.
+    static constexpr int kQuadBytes = 128 * 16;
+    static constexpr int kQuads = kConfig.block_tokens / 8;
+    static constexpr int kChunkQuads = kConfig.store_tokens() / 8;
+    /// Of each row group in a piece: two chunks at most, as not all of a piece need be this block's.
+    static constexpr int kPieceQuads = [] {
+        const int fit = kConfig.stage_bytes() / kConfig.row_groups / kQuadBytes;
+        return fit < 2 * kChunkQuads ? fit : 2 * kChunkQuads;
+    }();
+    static constexpr int kPieces = (kQuads + kPieceQuads - 1) / kPieceQuads;
+    static_assert(kPieceQuads > 0, "a stage of tokens holds a quad of every row group");
+
+    __device__ static constexpr int quads_of(int piece) {
+        return kQuads - piece * kPieceQuads < kPieceQuads ? kQuads - piece * kPieceQuads : kPieceQuads;
+    }
+
+    /// Whether a piece has anything that the block is to finish.
+    static __device__ __forceinline__ bool is_wanted(int piece, const Exchange<kConfig>& exchange) {
+        const int first = piece * kPieceQuads / kChunkQuads;
+        const int last = (piece * kPieceQuads + quads_of(piece) - 1) / kChunkQuads;
+        return first < exchange.mine_end && exchange.mine_begin <= last;
+    }
+};
+
+/// Where a block of a cluster leaves its sums.
+template <kernels::GemmConfig kConfig>
+struct Slot {
+    size_t index;
+
+    __device__ __forceinline__ explicit Slot(int32_t slot)
+        : index(static_cast<size_t>(slot) * kConfig.cluster() + blockIdx.x % kConfig.cluster()) {}
+
+    __device__ __forceinline__ float4* sums(const kernels::GemmParams& params, int row_group) const {
+        return reinterpret_cast<float4*>(params.partials + (index * kConfig.row_groups + row_group) * 64 *
+                                                               kConfig.block_tokens);
+    }
+    __device__ __forceinline__ uint32_t* ready(const kernels::GemmParams& params) const {
+        return params.ready + index;
+    }
+};
+
+}  // namespace nestedfp::gemm

@@ -1,0 +1,78 @@
+// The main loop of a warpgroup whose weights the tensor cores read from shared memory.
+#pragma once
+
+#include "../ptx/mbarrier.cuh"
+#include "../ptx/wgmma.cuh"
+#include "ring.cuh"
+#include "shared_plan.cuh"
+#include "stages.cuh"
+
+namespace nestedfp::gemm {
+
+/// Weights that the tensor cores read from shared memory themselves.
+template <kernels::GemmConfig kConfig>
+class SharedWeights {
+    using Plan = SharedPlan<kConfig>;
+    using Mma = ptx::Wgmma<kConfig.block_tokens>;
+
+   public:
+    __device__ __forceinline__ SharedWeights(uint32_t shared, int row_group, int k_group)
+        : shared_(shared),
+          weights_at_(shared + Plan::plane(0, k_group) + row_group * 64 * 128),
+          tokens_at_(shared + Plan::tokens(k_group)) {}
+
+    template <typename Meanwhile>
+    __device__ __forceinline__ void run(float (&sums)[kConfig.block_tokens / 2], int32_t steps,
+                                        Meanwhile meanwhile) {
+        uint32_t previous_tokens = 0, previous_weights = 0;
+        for (int32_t i = 0; i < steps * kConfig.token_stages_per_step(); ++i) {
+            ptx::mbarrier_wait(shared_ + Plan::weights_full(weights_.stage), weights_.parity);
+            ptx::mbarrier_wait(shared_ + Plan::tokens_full(tokens_.stage), tokens_.parity);
+            const uint32_t a = weights_.stage * Plan::kWeightStageBytes;
+            const uint32_t b = tokens_.stage * Plan::kStageBytes;
+            ptx::wgmma_fence();
+#pragma unroll
+            for (int j = 0; j < 4; ++j) {  // 32 bytes of K each
+                if constexpr (kConfig.weights == kernels::Weights::kW8A8) {
+                    Mma::ss_e4m3(sums, weights_at_.at(a + 32 * j), tokens_at_.at(b + 32 * j), i > 0 || j > 0);
+                } else {
+                    Mma::ss_f16(sums, weights_at_.at(a + 32 * j), tokens_at_.at(b + 32 * j), i > 0 || j > 0);
+                }
+            }
+            ptx::wgmma_commit();
+            if (i == 0) meanwhile();
+            ptx::wgmma_wait<1>();
+            if (i > 0) release_both(previous_tokens, previous_weights);
+            previous_tokens = tokens_.stage;
+            previous_weights = weights_.stage;
+            tokens_.advance();
+            weights_.advance();
+        }
+        ptx::wgmma_wait<0>();
+        release_both(previous_tokens, previous_weights);
+    }
+
+    __device__ __forceinline__ void finish() const {}
+
+    __device__ __forceinline__ uint32_t held_stage() const { return 0; }
+    __device__ __forceinline__ void give_back() const {}
+
+    __device__ __forceinline__ Ring<kConfig.stages>& tokens() { return tokens_; }
+
+   private:
+    __device__ __forceinline__ void release_both(uint32_t tokens, uint32_t weights) {
+        release_tokens<kConfig>(shared_, tokens);
+        release_weights<kConfig>(shared_, weights);
+    }
+
+    static_assert(kConfig.weight_stages_per_step() == kConfig.token_stages_per_step(),
+                  "both rings advance together");
+
+    uint32_t shared_;
+    ptx::Descriptor weights_at_;
+    ptx::Descriptor tokens_at_;
+    Ring<kConfig.stages> tokens_;
+    Ring<kConfig.weight_stages> weights_;
+};
+
+}  // namespace nestedfp::gemm
