@@ -134,12 +134,16 @@ async function build(nvcc, { name, source, defines }, out) {
     ({ entry, registers, shared, spills }) =>
       `${entry}: ${registers} registers, ${shared} bytes static shared, ${spills} bytes spilled`,
   );
-  const notes = output.split("\n").filter((line) => /warning|error|advisory/i.test(line));
+  const isNote = /warning|error|advisory|Potential Performance Loss|injected in/i;
+  const notes = output.split("\n").filter((line) => isNote.test(line));
   const report = [...lines, ...(status === 0 ? notes : [output.trim()])].join("\n");
   const hasSpills = resources.some(({ spills }) => spills > 0);
-  if (status !== 0 || hasSpills) {
+  // ptxas says so as information: each wgmma then waits for the one before.
+  const isSerialised = /wgmma\.mma_async instructions are serialized/.test(output);
+  const why = hasSpills ? "spills" : isSerialised ? "its wgmma are serialised" : "nvcc failed";
+  if (status !== 0 || hasSpills || isSerialised) {
     rmSync(temporary, { force: true });
-    return { name, isBuilt: false, report: `${report}\n${name}: ${hasSpills ? "spills" : "nvcc failed"}` };
+    return { name, isBuilt: false, report: `${report}\n${name}: ${why}` };
   }
   renameSync(temporary, files.cubin);
   writeFileSync(files.stamp, command);

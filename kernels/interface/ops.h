@@ -76,8 +76,17 @@ struct QuantiseTensorParams {
     float* scale;
 };
 
-/// reference_gemm: out[i, n] = x_scale * w_scale[n] * sum over k of x[row(i), k] w[n, k], summed in FP64.
-/// row(i) = (2 i + 1) m / (2 rows): all rows when rows = m, else spread evenly.
+/// The row of X that row i of a reference of `rows` rows stands for: each when rows = m, else one of each of
+/// `rows` equal parts, at a place in it that changes from part to part: at equal steps all would lie in the
+/// same columns of the tensor cores' tiles.
+constexpr int64_t reference_row(int64_t i, int64_t rows, int64_t m) {
+    const int64_t begin = i * m / rows;
+    const int64_t length = (i + 1) * m / rows - begin;
+    return begin + (static_cast<uint32_t>(i) * 2654435761u >> 16) % length;
+}
+
+/// reference_gemm: out[i, n] = x_scale * w_scale[n] * sum over k of x[reference_row(i), k] w[n, k], summed in
+/// FP64.
 struct ReferenceGemmParams {
     const void* x;
     const void* w;

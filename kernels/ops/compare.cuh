@@ -11,7 +11,7 @@ __device__ inline void compare_reference(const CompareReferenceParams& p) {
     double squared_error = 0, squared_reference = 0;
     float largest_error = 0;
     for_each(p.rows * p.n, [&](int64_t i) {
-        const int64_t row = (2 * (i / p.n) + 1) * p.m / (2 * p.rows);
+        const int64_t row = reference_row(i / p.n, p.rows, p.m);
         const float reference = p.reference[i];
         const float error = fabsf(read(p.out, row * p.n + i % p.n, p.reading) - reference);
         squared_error += static_cast<double>(error) * error;

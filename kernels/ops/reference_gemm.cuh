@@ -21,7 +21,7 @@ __device__ inline void reference_gemm(const ReferenceGemmParams& p) {
     const int64_t first_n = blockIdx.x % n_tiles * kReferenceTile;
     const int tx = threadIdx.x % kReferenceSide, ty = threadIdx.x / kReferenceSide;
 
-    const auto row_of = [&](int64_t i) { return (2 * i + 1) * p.m / (2 * p.rows); };
+    const auto row_of = [&](int64_t i) { return reference_row(i, p.rows, p.m); };
     double sums[kPerThread][kPerThread] = {};
     for (int64_t k0 = 0; k0 < p.k; k0 += kReferenceDepth) {
         for (int at = threadIdx.x; at < kReferenceTile * kReferenceDepth; at += blockDim.x) {

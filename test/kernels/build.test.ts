@@ -73,6 +73,35 @@ test("one that spills fails, and leaves no cubin", { skip }, () => {
   assert.ok(!existsSync(join(out, "spilling.cubin")));
 });
 
+test("one whose wgmma the compiler serialises fails, and leaves no cubin", { skip }, () => {
+  const source = join(folder, "serialised.cu");
+  writeFileSync(
+    source,
+    `#include "${fileURLToPath(new URL("../../kernels/ptx/wgmma.cuh", import.meta.url))}"
+     using namespace nestedfp::ptx;
+     extern "C" __global__ void serialised(float* out, const unsigned* in, unsigned long long b) {
+       float d[32] = {};
+       unsigned a[4];
+       for (int i = 0; i < 4; ++i) a[i] = in[threadIdx.x * 4 + i];
+       wgmma_fence();
+       for (unsigned k = 0; k < in[9]; ++k) {
+         Wgmma<64>::rs_f16(d, a[0], a[1], a[2], a[3], b, 1);
+         wgmma_commit();
+         a[0] = in[k + threadIdx.x];
+         wgmma_wait<1>();
+       }
+       wgmma_wait<0>();
+       for (int i = 0; i < 32; ++i) out[threadIdx.x * 32 + i] = d[i];
+     }\n`,
+  );
+  const { status, stdout, stderr } = build({}, "serialised");
+  rmSync(source);
+  assert.equal(status, 1);
+  assert.match(stdout, /serialised: its wgmma are serialised/);
+  assert.match(stderr, /failed: serialised/);
+  assert.ok(!existsSync(join(out, "serialised.cubin")));
+});
+
 test("one that does not compile fails with nvcc's words", { skip }, () => {
   const source = join(folder, "broken.cu");
   writeFileSync(source, "no kernel");
