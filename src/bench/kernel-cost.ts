@@ -10,10 +10,10 @@ export type Point = { readonly n: number; readonly k: number; readonly m: number
 export type Schedule = "whole" | "split" | "split-last" | "stream";
 
 /**
- * What one kind of kernel costs, in microseconds of one H100 80GB HBM3. Fitted to a sweep of 2026-11-22, cold weights,
+ * What one kind of kernel costs, in microseconds of one H100 80GB HBM3. Fitted to a sweep of 2026-11-23, cold weights,
  * over the 24 shapes of KERNELS.md at 12 M by least squares of log time, the fast ones of a point weighing most. What
- * the model picked for a shape left out of the fit took 1.018 (nested FP16) and 1.021 (nested FP8) times as long as the
- * best contender in the geometric mean, 1.22 and 1.19 at worst. Only contenders of the sweep count there, which
+ * the model picked for a shape left out of the fit took 1.022 (nested FP16) and 1.025 (nested FP8) times as long as the
+ * best contender in the geometric mean, 1.19 and 1.24 at worst. Only contenders of the sweep count there, which
  * had none but "whole" from 12 full waves on. The constants rank; not each is a physical quantity.
  */
 type Costs = {
@@ -36,51 +36,56 @@ type Costs = {
   readonly cutFirst: number;
   /** Of stream-K: the share by which its steps are longer, each block being at a K of its own. */
   readonly streamShare: number;
+  /** How much longer a warpgroup that is alone in its block takes to multiply, as a share. */
+  readonly alone: number;
 };
 
 const nested16: Costs = {
-  launch: 0,
-  bandwidth: 3.083,
-  step: 0.158,
-  rebuild: 21.48,
-  multiply: 17.39,
-  l2: 0.08681,
-  tile: 1.072,
-  cut: 2.21,
-  partSums: 1.619,
-  cutFirst: 0.3525,
-  streamShare: 0.2098,
+  launch: 0.2701,
+  bandwidth: 3.03,
+  step: 0.1451,
+  rebuild: 12.97,
+  multiply: 19.06,
+  l2: 0.08875,
+  tile: 0.9747,
+  cut: 1.38,
+  partSums: 1.796,
+  cutFirst: 2.206,
+  streamShare: 0.2253,
+  alone: 0.2698,
 };
 
 const costsOf: Readonly<Record<NativeGemmConfig["weights"], Costs>> = {
   nested16,
-  // Not fitted on its own: with these constants what the model picks takes 1.026 times as long as the best.
+  // Not fitted on its own: with these constants what the model picks takes 1.022 times as long as the best.
   plain16: nested16,
   w8a16: {
-    launch: 1.75,
-    bandwidth: 3.189,
-    step: 0,
-    rebuild: 26,
-    multiply: 0,
-    l2: 0.07211,
-    tile: 0.6703,
-    cut: 1.777,
-    partSums: 4.44,
-    cutFirst: 0.3721,
-    streamShare: 0.1455,
+    launch: 2.166,
+    bandwidth: 3.059,
+    step: 0.1162,
+    rebuild: 13.74,
+    multiply: 4.072,
+    l2: 0.1168,
+    tile: 0.05874,
+    cut: 0.8115,
+    partSums: 5.32,
+    cutFirst: 2.233,
+    streamShare: 0.3145,
+    alone: 0.1,
   },
   w8a8: {
-    launch: 0.5921,
-    bandwidth: 3.054,
-    step: 0.05138,
-    rebuild: 0,
-    multiply: 11.37,
-    l2: 0.07235,
-    tile: 1.119,
-    cut: 1.502,
-    partSums: 1.943,
-    cutFirst: 1.07,
-    streamShare: 0.2135,
+    launch: 0.9802,
+    bandwidth: 3.039,
+    step: 0,
+    rebuild: 0.8549,
+    multiply: 12.56,
+    l2: 0.07785,
+    tile: 0.6916,
+    cut: 1.518,
+    partSums: 2.29,
+    cutFirst: 0.839,
+    streamShare: 0.187,
+    alone: 0.489,
   },
 };
 
@@ -106,8 +111,11 @@ export function kernelCost(
   const weightBytes = weights === "plain16" || weights === "nested16" ? 2 : 1;
   const tokenBytes = weights === "w8a8" ? 1 : 2;
   const tileWeights = (blockRows * blockK) / 1e6;
+  const chunkK = weights === "w8a8" ? 128 : 64;
+  const isAlone = blockRows === 64 && blockK === chunkK * tokenStagesPerStep;
   const step = norm(
-    cost.step + tileWeights * (cost.rebuild + (blockTokens / 64) * cost.multiply),
+    cost.step +
+      tileWeights * (isAlone ? 1 + cost.alone : 1) * (cost.rebuild + (blockTokens / 64) * cost.multiply),
     (blockK * ((blockRows * weightBytes) / clusterTokens + (blockTokens * tokenBytes) / clusterRows)) /
       1e6 /
       cost.l2,
@@ -128,9 +136,9 @@ export function kernelCost(
 
 /** Of cuBLASLt with a scale per row and token. */
 export function libraryCost({ n, k, m }: Point): number {
-  const memory = (n * k + m * (3 * k + 2 * n)) / (2.681 * 1e6);
-  const waves = (n * Math.max(m, 128)) / (128 * 256 * 132) + 0.2151;
-  return 2.522 + norm(memory, waves * (k / 64) * 0.3972);
+  const memory = (n * k + m * (3 * k + 2 * n)) / (2.671 * 1e6);
+  const waves = (n * Math.max(m, 128)) / (128 * 256 * 132) + 0.2269;
+  return 2.357 + norm(memory, waves * (k / 64) * 0.4002);
 }
 
 type Waves = {

@@ -3,6 +3,9 @@
 // cut into parts.
 #define __device__
 #define __forceinline__ inline
+static struct {
+    int x;
+} blockIdx;
 #include "gemm/tile_order.cuh"
 
 #include <cstdio>
@@ -10,6 +13,10 @@
 #include <set>
 #include <vector>
 
+struct float4 {
+    float x, y, z, w;
+};
+#include "gemm/exchange.cuh"
 #include "interface/launch_plan.h"
 
 using namespace nestedfp;
@@ -59,6 +66,48 @@ void add_steps(std::vector<Step>& steps, const Segment& s, const kernels::GemmPa
     }
 }
 
+/// The exchange of a segment against the steps that add_steps() found, and the pieces that carry its sums.
+template <kernels::GemmConfig kConfig>
+bool agrees(const kernels::GemmParams& params, const gemm::TileOrder& order, const Segment& s,
+            const std::vector<Step>& steps, std::map<int, std::set<int>>& finished) {
+    using Pieces = gemm::Pieces<kConfig>;
+    const gemm::Exchange<kConfig> exchange(params, order, s);
+    int readers = 0;
+    std::vector<int> others, others_of_exchange;
+    for (const Step& step : steps) {
+        if (step.leaves) readers = step.readers;
+        if (!step.leaves) others.push_back(step.slot);
+    }
+    for (int slot = exchange.first; slot < exchange.end; ++slot) {
+        if (slot != exchange.own) others_of_exchange.push_back(slot);
+    }
+    bool right = static_cast<int>(exchange.readers) == readers && others_of_exchange == others;
+    std::set<int> carried;
+    for (int piece = 0; piece < Pieces::kPieces; ++piece) {
+        if (!Pieces::is_wanted(piece, exchange)) continue;
+        for (int quad = 0; quad < Pieces::quads_of(piece); ++quad) {
+            carried.insert((piece * Pieces::kPieceQuads + quad) / Pieces::kChunkQuads);
+        }
+        right = right &&
+                kConfig.row_groups * Pieces::quads_of(piece) * Pieces::kQuadBytes <= kConfig.stage_bytes();
+    }
+    for (int chunk = 0; chunk < gemm::Exchange<kConfig>::kChunks; ++chunk) {
+        if (!exchange.is_mine(chunk)) continue;
+        right = right && carried.contains(chunk) && finished[s.tile].insert(chunk).second;
+    }
+    return right;
+}
+
+using Agrees = bool (*)(const kernels::GemmParams&, const gemm::TileOrder&, const Segment&,
+                        const std::vector<Step>&, std::map<int, std::set<int>>&);
+constexpr Agrees kAgrees[] = {
+#define NESTEDFP_ROW(name, weights, rows, ks, tokens, stages, weight_stages, cluster_rows, cluster_tokens)  \
+    agrees<kernels::GemmConfig{nullptr, kernels::Weights::weights, rows, ks, tokens, stages, weight_stages, \
+                               cluster_rows, cluster_tokens}>,
+    NESTEDFP_GEMM_CONFIGS(NESTEDFP_ROW)
+#undef NESTEDFP_ROW
+};
+
 /// Lets every cluster go on as far as it can, until none can. @returns whether all came to their end.
 bool all_end(const std::vector<std::vector<Step>>& clusters, std::map<int, int>& flags) {
     std::vector<size_t> at(clusters.size());
@@ -88,6 +137,7 @@ void check(const Problem& p) {
     std::vector<std::map<int, int>> covered(static_cast<size_t>(tiles));
     std::vector<std::vector<Step>> steps(static_cast<size_t>(clusters));
     std::set<int> left;
+    std::map<int, std::set<int>> finished;
     for (int c = 0; c < clusters; ++c) {
         gemm::TileOrder order(params, c, clusters);
         for (Segment s; order.next(s);) {
@@ -96,14 +146,17 @@ void check(const Problem& p) {
                     "a segment is some steps of a tile");
             if (!inside) return;
             covered[static_cast<size_t>(s.tile)][s.k_begin] = s.k_end;
-            add_steps(steps[static_cast<size_t>(c)], s, params, p.config, order);
+            std::vector<Step> own;
+            add_steps(own, s, params, p.config, order);
+            require(kAgrees[&p.config - kernels::kGemmConfigs](params, order, s, own, finished), p,
+                    "all roles of a block see the same exchange");
+            steps[static_cast<size_t>(c)].insert(steps[static_cast<size_t>(c)].end(), own.begin(), own.end());
         }
         for (const Step& step : steps[static_cast<size_t>(c)]) {
             const size_t end = static_cast<size_t>(step.slot) + 1;
             require(end * p.config.cluster() * p.config.partial_bytes() <= plan.partials_bytes, p,
                     "the partial sums have room");
-            require(end * p.config.cluster() * p.config.row_groups * 4 <= plan.ready_bytes, p,
-                    "the flags have room");
+            require(end * p.config.cluster() * 4 <= plan.ready_bytes, p, "the flags have room");
             if (step.leaves) require(left.insert(step.slot).second, p, "a slot is written once");
         }
     }
@@ -120,6 +173,8 @@ void check(const Problem& p) {
             end = to;
         }
         require(end == params.k_tiles, p, "every tile is done to its end");
+        const int chunks = p.config.block_tokens / p.config.store_tokens();
+        require(static_cast<int>(finished[tile].size()) == chunks, p, "every chunk of a tile is stored once");
     }
     require(static_cast<int>(places.size()) == tiles, p, "no two tiles are the same");
     std::map<int, int> flags;
