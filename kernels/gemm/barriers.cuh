@@ -7,18 +7,28 @@ namespace nestedfp::gemm {
 
 template <kernels::GemmConfig kConfig>
 struct Barriers {
-    /// Where the consumers and the warp that loads tokens wait for the warp that loads weights.
+    /// Where the consumers wait for the warp that loads weights, which initialises the barriers in shared
+    /// memory, and where the warp that loads tokens does. synccheck wants all that wait at one of these to do
+    /// so at the same place.
     static constexpr int kStart = 0;
-    static constexpr int kStartThreads = 128 * kConfig.warpgroups() + 64;
+    static constexpr int kStartThreads = 128 * kConfig.warpgroups() + 32;
+    static constexpr int kTokensStart = 1;
     /// Of the K groups of a row group.
-    static constexpr int k_groups(int row_group) { return 1 + row_group; }
+    static constexpr int k_groups(int row_group) { return 2 + row_group; }
     /// Of the warpgroup that stores a row group.
-    static constexpr int warpgroup(int row_group) { return 1 + kConfig.row_groups + row_group; }
+    static constexpr int warpgroup(int row_group) {
+        return k_groups(kConfig.k_groups > 1 ? kConfig.row_groups : 0) + row_group;
+    }
     /// Where a warpgroup waits for its turn at the tensor cores.
-    static constexpr int turn(int warpgroup) { return 1 + 2 * kConfig.row_groups + warpgroup; }
-
-    /// Where the warpgroup that stores a row group has left its sums, and the warp that tells so waits.
-    static constexpr int left(int row_group) { return turn(kConfig.warpgroups()) + row_group; }
+    static constexpr int turn(int warpgroup_of_block) {
+        return warpgroup(kConfig.row_groups) + warpgroup_of_block;
+    }
+    /// Where the warpgroup that stores a row group waits for the warp that announces its sums to be ready for
+    /// that, and where that warp waits for the sums.
+    static constexpr int hears(int row_group) {
+        return turn(kConfig.k_groups > 1 ? 0 : kConfig.row_groups) + row_group;
+    }
+    static constexpr int left(int row_group) { return hears(kConfig.row_groups) + row_group; }
     static constexpr int kLeftThreads = 128 + 32;
 
     static_assert(left(kConfig.row_groups) <= 16, "a block has 16 named barriers");

@@ -23,8 +23,9 @@ class BlockSum {
         : params_(params),
           shared_(shared),
           row_group_(row_group),
-          piece_(shared + SharedPlan<kConfig>::tokens(0) +
-                 row_group * Split::kPieceQuads * Split::kQuadBytes + threadIdx.x % 128 * 16) {}
+          // Sixteen bytes of a row of 128, where the swizzle puts them.
+          piece_(shared + SharedPlan<kConfig>::tokens(0) + row_group * Split::kPieceBytes +
+                 threadIdx.x % 128 / 8 * 128 + ((threadIdx.x % 8) ^ (threadIdx.x / 8 % 8)) * 16) {}
 
     /// Leaves the chunks that are not this block's own. The warp that tells the readers waits for the stores,
     /// thousands of cycles; this warpgroup does not.
@@ -37,7 +38,8 @@ class BlockSum {
             const float* sum = &sums[4 * quad];
             __stcg(to + quad * 128, make_float4(sum[0], sum[1], sum[2], sum[3]));
         }
-        ptx::barrier_sync<Barriers<kConfig>::kLeftThreads>(Barriers<kConfig>::left(row_group_));
+        ptx::barrier_sync<Barriers<kConfig>::kLeftThreads>(Barriers<kConfig>::hears(row_group_));
+        ptx::barrier_arrive<Barriers<kConfig>::kLeftThreads>(Barriers<kConfig>::left(row_group_));
     }
 
     /// Adds what the other blocks left of this block's own chunks, as the loader of tokens brings it.
@@ -62,7 +64,7 @@ class BlockSum {
     __device__ __forceinline__ static void add(float (&sums)[kRegisters], int piece,
                                                const Exchange<kConfig>& exchange, uint32_t from) {
 #pragma unroll
-        for (int i = 0; i < Split::quads_of(piece); ++i) {
+        for (int i = 0; i < Split::kPieceQuads; ++i) {
             const int quad = piece * Split::kPieceQuads + i;
             if (!exchange.is_mine(quad / Split::kChunkQuads)) continue;
             const float4 v = ptx::load_shared_float4(from + i * Split::kQuadBytes);
@@ -87,6 +89,10 @@ __device__ __forceinline__ void announce_sums(const kernels::GemmParams& params,
     while (order.next(segment)) {
         const Exchange<kConfig> exchange(params, order, segment);
         if (exchange.readers == 0) continue;
+#pragma unroll
+        for (int row_group = 0; row_group < kConfig.row_groups; ++row_group) {
+            ptx::barrier_arrive<Barriers<kConfig>::kLeftThreads>(Barriers<kConfig>::hears(row_group));
+        }
 #pragma unroll
         for (int row_group = 0; row_group < kConfig.row_groups; ++row_group) {
             ptx::barrier_sync<Barriers<kConfig>::kLeftThreads>(Barriers<kConfig>::left(row_group));

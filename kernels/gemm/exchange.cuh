@@ -57,26 +57,19 @@ struct Exchange {
 /// How partial sums travel: in pieces that fit in a stage of the ring of tokens.
 template <kernels::GemmConfig kConfig>
 struct Pieces {
-    /// Four sums of each thread of a warpgroup.
+    /// Four sums of each thread of a warpgroup, 16 rows of 128 bytes.
     static constexpr int kQuadBytes = 128 * 16;
     static constexpr int kQuads = kConfig.block_tokens / 8;
     static constexpr int kChunkQuads = kConfig.store_tokens() / 8;
-    /// Of each row group in a piece: two chunks at most, as not all of a piece need be this block's.
-    static constexpr int kPieceQuads = [] {
-        const int fit = kConfig.stage_bytes() / kConfig.row_groups / kQuadBytes;
-        return fit < 2 * kChunkQuads ? fit : 2 * kChunkQuads;
-    }();
-    static constexpr int kPieces = (kQuads + kPieceQuads - 1) / kPieceQuads;
-    static_assert(kPieceQuads > 0, "a stage of tokens holds a quad of every row group");
-
-    __device__ static constexpr int quads_of(int piece) {
-        return kQuads - piece * kPieceQuads < kPieceQuads ? kQuads - piece * kPieceQuads : kPieceQuads;
-    }
+    static constexpr int kPieceQuads = kConfig.piece_quads();
+    static constexpr int kPieceBytes = kPieceQuads * kQuadBytes;
+    static constexpr int kPieces = kQuads / kPieceQuads;
+    static_assert(kPieceQuads > 0 && kQuads % kPieceQuads == 0, "a stage of tokens holds whole quads");
 
     /// Whether a piece has anything that the block is to finish.
     static __device__ __forceinline__ bool is_wanted(int piece, const Exchange<kConfig>& exchange) {
         const int first = piece * kPieceQuads / kChunkQuads;
-        const int last = (piece * kPieceQuads + quads_of(piece) - 1) / kChunkQuads;
+        const int last = (piece * kPieceQuads + kPieceQuads - 1) / kChunkQuads;
         return first < exchange.mine_end && exchange.mine_begin <= last;
     }
 };
@@ -89,9 +82,12 @@ struct Slot {
     __device__ __forceinline__ explicit Slot(int32_t slot)
         : index(static_cast<size_t>(slot) * kConfig.cluster() + blockIdx.x % kConfig.cluster()) {}
 
+    /// The first of a row group's rows of 128 bytes.
+    __device__ __forceinline__ size_t row(int row_group) const {
+        return (index * kConfig.row_groups + row_group) * (2 * kConfig.block_tokens);
+    }
     __device__ __forceinline__ float4* sums(const kernels::GemmParams& params, int row_group) const {
-        return reinterpret_cast<float4*>(params.partials + (index * kConfig.row_groups + row_group) * 64 *
-                                                               kConfig.block_tokens);
+        return reinterpret_cast<float4*>(params.partials) + row(row_group) * 8;
     }
     __device__ __forceinline__ uint32_t* ready(const kernels::GemmParams& params) const {
         return params.ready + index;

@@ -110,7 +110,7 @@ __device__ __forceinline__ void init_barriers(uint32_t shared) {
     ptx::fence_proxy_async();
 }
 
-/// All but the warp that initialises the barriers start when they are ready, in all blocks that reach them.
+/// Consumers start when the barriers in shared memory are ready, in all blocks that reach them.
 template <kernels::GemmConfig kConfig>
 __device__ __forceinline__ void wait_for_barriers() {
     if constexpr (kConfig.cluster() > 1) {
@@ -139,14 +139,16 @@ __device__ __forceinline__ void gemm(const kernels::GemmParams& params) {
         if (loads_tokens) {
             ptx::prefetch_tensor_map(&params.activations);
             ptx::prefetch_tensor_map(&params.out);
+            if (params.cut_tiles > 0) ptx::prefetch_tensor_map(&params.sums);
         }
         __syncwarp();
         if constexpr (kConfig.cluster() > 1) {
             wait_for_barriers<kConfig>();
         } else if (warp == kLoader) {
+            ptx::barrier_arrive<64>(Barriers<kConfig>::kTokensStart);
             ptx::barrier_arrive<Barriers<kConfig>::kStartThreads>(Barriers<kConfig>::kStart);
         } else if (warp == kLoader + 1) {
-            wait_for_barriers<kConfig>();
+            ptx::barrier_sync<64>(Barriers<kConfig>::kTokensStart);
         }
         if (loads_weights) WeightLoader<kConfig>(params, shared, order).run();
         if (loads_tokens) TokenLoader<kConfig>(params, shared, order).run();

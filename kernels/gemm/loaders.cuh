@@ -160,17 +160,15 @@ class TokenLoader {
 #pragma unroll 1
             for (int piece = 0; piece < Split::kPieces; ++piece) {
                 if (!Split::is_wanted(piece, exchange)) continue;
-                constexpr int kPieceBytes = Split::kPieceQuads * Split::kQuadBytes;
-                const int32_t bytes = Split::quads_of(piece) * Split::kQuadBytes;
                 const uint32_t full = shared_ + Plan::tokens_full(ring_.stage);
                 const uint32_t base = shared_ + Plan::tokens(0) + ring_.stage * Plan::kStageBytes;
                 wait_until_empty();
-                ptx::mbarrier_arrive_expect_tx(full, kConfig.row_groups * bytes);
+                ptx::mbarrier_arrive_expect_tx(full, kConfig.row_groups * Split::kPieceBytes);
 #pragma unroll 1
                 for (int row_group = 0; row_group < kConfig.row_groups; ++row_group) {
-                    ptx::bulk_load(base + row_group * kPieceBytes,
-                                   slot.sums(params_, row_group) + piece * Split::kPieceQuads * 128, bytes,
-                                   full);
+                    const size_t row = slot.row(row_group) + piece * Split::kPieceQuads * 16;
+                    ptx::tma_load(base + row_group * Split::kPieceBytes, &params_.sums, 0,
+                                  static_cast<int32_t>(row), full, ptx::kEvictNormal);
                 }
                 ring_.advance();
             }

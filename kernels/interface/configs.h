@@ -97,6 +97,16 @@ struct GemmConfig {
     }
     /// Dynamic shared memory, with room to align its start to 1024 bytes.
     constexpr int32_t shared_bytes() const { return shared_bytes_without_stores() + store_bytes(); }
+    /// Partial sums travel between blocks in quads, four sums of each thread of a warpgroup: 16 rows of 128
+    /// bytes. So many of each row group fit in a stage of tokens; two stores' worth at most, as not all that
+    /// comes need be wanted.
+    constexpr int32_t piece_quads() const {
+        const int32_t quads = block_tokens / 8;
+        const int32_t stores = store_tokens() / 8 * 2;
+        const int32_t fit = stage_bytes() / row_groups / 2048;
+        const int32_t least = fit < stores ? fit : stores;
+        return least < quads ? least : quads;
+    }
     constexpr int32_t partial_bytes() const { return block_rows() * block_tokens * 4; }
 };
 

@@ -51,6 +51,8 @@ struct LaunchPlan {
     TensorMapSpec weights;
     TensorMapSpec activations;
     TensorMapSpec out;
+    /// No rows: no tile is cut.
+    TensorMapSpec sums;
     /// With the scalars set; pointers and maps are the caller's.
     GemmParams params;
 };
@@ -143,6 +145,13 @@ inline LaunchPlan plan_launch(const GemmConfig& config, Schedule schedule, int32
                 64,
                 static_cast<uint32_t>(config.store_tokens()),
                 128};
+    plan.sums = {ElementType::kFloat16,
+                 64,
+                 plan.partials_bytes / 128,
+                 128,
+                 64,
+                 static_cast<uint32_t>(16 * config.piece_quads()),
+                 128};
     return plan;
 }
 

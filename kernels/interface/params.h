@@ -20,6 +20,8 @@ struct alignas(64) GemmParams {
     /// [M, K] binary16 in natural K order; E4M3 in the device's K order for w8a8.
     TensorMap activations;
     TensorMap out;
+    /// `partials` as rows of 128 bytes; where tiles are cut alone.
+    TensorMap sums;
     /// [N]: 2^s for words, 2^(s-8) for an upper plane alone.
     const float* row_scale;
     /// [M]; w8a8 alone.

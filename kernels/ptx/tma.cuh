@@ -36,14 +36,6 @@ __device__ __forceinline__ void tma_load_multicast(uint32_t to, const void* map,
         : "memory");
 }
 
-/// Copies `bytes`, a multiple of 16, that lie side by side.
-__device__ __forceinline__ void bulk_load(uint32_t to, const void* from, uint32_t bytes, uint32_t barrier) {
-    asm volatile(
-        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
-        "l"(from), "r"(bytes), "r"(barrier)
-        : "memory");
-}
-
 /// Copies a box from shared memory; what lies outside the matrix is dropped.
 __device__ __forceinline__ void tma_store(const void* map, int32_t column, int32_t row, uint32_t from) {
     asm volatile(

@@ -60,7 +60,9 @@ class OwnPrepared : public PreparedKernel {
         params.out = encode_tensor_map(plan.out, inputs.out.address());
         params.row_scale = (is_binary16 ? word_scale : inputs.weights.upper_scale()).as<float>();
         params.token_scale = reads_fp8 ? inputs.activations.token_scales().as<float>() : nullptr;
-        params.partials = inputs.session.partials(plan.partials_bytes).as<float>();
+        const DeviceBuffer& partials = inputs.session.partials(plan.partials_bytes);
+        params.partials = partials.as<float>();
+        if (plan.sums.rows > 0) params.sums = encode_tensor_map(plan.sums, partials.address());
         params.ready = inputs.session.ready(plan.ready_bytes).as<uint32_t>();
         return params;
     }

@@ -85,11 +85,10 @@ bool agrees(const kernels::GemmParams& params, const gemm::TileOrder& order, con
     std::set<int> carried;
     for (int piece = 0; piece < Pieces::kPieces; ++piece) {
         if (!Pieces::is_wanted(piece, exchange)) continue;
-        for (int quad = 0; quad < Pieces::quads_of(piece); ++quad) {
+        for (int quad = 0; quad < Pieces::kPieceQuads; ++quad) {
             carried.insert((piece * Pieces::kPieceQuads + quad) / Pieces::kChunkQuads);
         }
-        right = right &&
-                kConfig.row_groups * Pieces::quads_of(piece) * Pieces::kQuadBytes <= kConfig.stage_bytes();
+        right = right && kConfig.row_groups * Pieces::kPieceBytes <= kConfig.stage_bytes();
     }
     for (int chunk = 0; chunk < gemm::Exchange<kConfig>::kChunks; ++chunk) {
         if (!exchange.is_mine(chunk)) continue;
