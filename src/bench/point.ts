@@ -126,7 +126,10 @@ async function warmUp(entries: readonly Entry[], settings: PointSettings): Promi
   }
 }
 
-/** Until every contender is quiet or out of time; those that are quiet early go on with the others. */
+/**
+ * Until every contender is quiet or out of time; those that are quiet early go on with the others. Every other round
+ * goes backwards, so that no contender always follows the same one: under a limit of power a heavy neighbour costs time.
+ */
 async function sampleInTurn(
   device: BenchDevice,
   entries: readonly Entry[],
@@ -135,8 +138,8 @@ async function sampleInTurn(
   let state: DeviceState = await device.state();
   const active = (): Entry[] =>
     entries.filter(({ failure, measurement }) => failure === undefined && !measurement?.timedOut);
-  while (active().some(({ measurement }) => !measurement?.quiet)) {
-    for (const entry of active()) {
+  for (let round = 0; active().some(({ measurement }) => !measurement?.quiet); round++) {
+    for (const entry of round % 2 === 0 ? active() : active().reverse()) {
       await guard(entry, settings, async () => {
         state = (await entry.measurement?.sample(state, () => device.state())) ?? state;
       });

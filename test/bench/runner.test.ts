@@ -39,7 +39,7 @@ test("a row has the order statistics of its samples, rates and the ratio to fp16
   assert.deepEqual([nested?.shape, nested?.status, nested?.stopped_by], ["a qkv, b qkv", "ok", "noise"]);
 });
 
-test("all are checked before any is timed, and samples are taken in turn", async () => {
+test("all are checked before any is timed, and samples are taken in turn, forth and back", async () => {
   const device = new FakeDevice({ scripts: { fp16: [{ us: [2000] }], "nested-fp16": [{ us: [2000] }] } });
   await eventsOf(device, {}, { minSamples: 2, cold: false });
   const turn = ["time fp16 x1", "time nested-fp16 x1"];
@@ -49,7 +49,7 @@ test("all are checked before any is timed, and samples are taken in turn", async
     "check nested-fp16 2",
     ...["fp16", "nested-fp16"].flatMap((kernel) => [`time ${kernel} x1`, `time ${kernel} x1`]),
     ...turn,
-    ...turn,
+    ...turn.toReversed(),
     "close 64x32",
   ]);
 });
