@@ -2,10 +2,13 @@ import { pathToFileURL } from "node:url";
 import { type CommitOperation, commitIter, createRepo } from "@huggingface/hub";
 import { NetworkError } from "../errors.ts";
 import { quote } from "../safetensors/quote.ts";
+import { inputError } from "../safetensors/system-error.ts";
 import { HubClient } from "./client.ts";
 import type { HubOptions } from "./hub-options.ts";
+import { withCheckedBatch } from "./lfs-batch.ts";
 import type { RepoReference } from "./repo-id.ts";
 import { understood } from "./repository.ts";
+import { settle, type Watch } from "./settle.ts";
 import { StatusError } from "./status-error.ts";
 
 /** A file to publish: one of this disk, or bytes made for it. */
@@ -31,6 +34,10 @@ export type PushListener = (path: string, state: "hashing" | "uploading", share:
 
 // Long uploads end with answers that take their time.
 const patienceMs = 300_000;
+// Of the time-out that the user chose: a disk that is read for a hash may pause longer than a server.
+const stallTimeouts = 6;
+
+type Committing = ReturnType<typeof commitIter>;
 
 /**
  * Publishes files as one commit, in a repository that is made when it is not there.
@@ -49,7 +56,9 @@ export async function push(
   const client = new HubClient({ ...hub, timeoutMs: Math.max(hub.timeoutMs, patienceMs) });
   try {
     if (!options.pullRequest) await makeRepository(client, reference, options.isPrivate, signal);
-    return await understood(reference.id, () => commit(client, reference, files, options, signal, listener));
+    const watch = { signal, stallMs: stallTimeouts * hub.timeoutMs };
+    const send = () => commit(client, reference, files, options, watch, listener);
+    return await understood(reference.id, () => send().catch(rethrowOfFile));
   } catch (error) {
     // What the library makes of an abort is its own error.
     signal.throwIfAborted();
@@ -57,6 +66,12 @@ export async function push(
   } finally {
     await client.close();
   }
+}
+
+/** What the system says of a file is not the Hub's answer. */
+function rethrowOfFile(error: unknown): never {
+  const isOfFile = error instanceof Error && "path" in error && typeof error.path === "string";
+  throw isOfFile ? inputError(error, String(error.path)) : error;
 }
 
 function refuseUnable({ id }: RepoReference, { offline, token }: HubOptions): void {
@@ -97,7 +112,7 @@ async function commit(
   { id, type, revision }: RepoReference,
   files: readonly PushedFile[],
   { title, pullRequest }: PushOptions,
-  signal: AbortSignal,
+  watch: Watch,
   listener: PushListener,
 ): Promise<Pushed> {
   const operations = files.map(
@@ -110,25 +125,26 @@ async function commit(
           : new Blob([content.bytes as Uint8Array<ArrayBuffer>]),
     }),
   );
-  const events = commitIter({
-    repo: { type, name: id },
-    branch: revision,
-    title,
-    operations,
-    isPullRequest: pullRequest,
-    hubUrl: client.options.endpoint,
-    fetch: client.fetchFor({ id, revision }, signal),
-    abortSignal: signal,
-    // Its storage takes a token of its own, and this client sends none but the user's.
-    useXet: false,
+  const begin = (fetch: typeof globalThis.fetch, abortSignal: AbortSignal): Committing =>
+    commitIter({
+      repo: { type, name: id },
+      branch: revision,
+      title,
+      operations,
+      isPullRequest: pullRequest,
+      hubUrl: client.options.endpoint,
+      fetch,
+      abortSignal,
+      // Its storage takes a token of its own, and this client sends none but the user's.
+      useXet: false,
+    });
+  const request = withCheckedBatch(client.fetchFor({ id, revision }, watch.signal), id);
+  const value = await settle(begin, request, watch, (event) => {
+    if (event.event === "fileProgress" && event.state !== "error")
+      listener(event.path, event.state, event.progress);
   });
-  for (;;) {
-    const { done, value } = await events.next();
-    if (done) {
-      if (value === undefined) throw new TypeError("no commit");
-      return { commit: value.commit.oid, url: value.commit.url, pullRequest: value.pullRequestUrl ?? null };
-    }
-    if (value.event === "fileProgress" && value.state !== "error")
-      listener(value.path, value.state, value.progress);
-  }
+  const { oid, url }: { readonly oid?: unknown; readonly url?: unknown } = value?.commit ?? {};
+  if (typeof oid !== "string" || typeof url !== "string") throw new TypeError("no commit");
+  const pullRequestUrl: unknown = value?.pullRequestUrl ?? null;
+  return { commit: oid, url, pullRequest: pullRequestUrl === null ? null : String(pullRequestUrl) };
 }

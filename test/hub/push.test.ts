@@ -190,6 +190,43 @@ describe("push", () => {
     });
   }
 
+  for (const [name, match, text, sentence] of [
+    ["answers the batch with another's object", /info\/lfs/, '{"objects":[{"oid":"x"}]}', /object \\"x\\"/],
+    ["answers the commit with none", /\/commit\//, "{}", /the Hub's answer cannot be used: "no commit"/],
+    [
+      "answers the commit with a list for its address",
+      /\/commit\//,
+      '{"commitOid":"c","commitUrl":[]}',
+      /the Hub's answer cannot be used: "no commit"/,
+    ],
+  ] as const) {
+    test(`to a Hub that ${name} gives 5`, async () => {
+      hub.fail(match, { kind: "body", text });
+      assertRefused(await run(["push", converted, "me/odd"], { env }), 5, sentence);
+    });
+  }
+
+  test("whose uploads all fail at once gives 5 and one sentence", async () => {
+    const fresh = writeModel(join(scratch, "failing"), { seed: 41, width: 32 });
+    assertOk(await run(["convert", fresh, "-o", `${fresh}-out`]));
+    hub.fail(/^PUT/, { kind: "status", status: 302, headers: { location: "file:///etc/passwd" } });
+    assertRefused(
+      await run(["push", `${fresh}-out`, "me/failing"], { env }),
+      5,
+      /redirects to what is no address to follow/,
+    );
+  });
+
+  test("of a file that vanishes after it was verified gives 4", async () => {
+    const vanishing = join(scratch, "vanishing");
+    cpSync(converted, vanishing, { recursive: true });
+    hub.fail(/repos\/create/, { kind: "status", status: 429, headers: { "retry-after": "1" } }, 1);
+    const { ended } = start(["push", vanishing, "me/vanishing"], { env });
+    while (hub.requests.length === 0) await new Promise((done) => setTimeout(done, 5));
+    rmSync(join(vanishing, "tokenizer.json"));
+    assertRefused(await ended, 4, /tokenizer\.json" cannot be read: no such file or directory \(ENOENT\)/);
+  });
+
   test("passes a rate limit and an upload that fails once", async () => {
     const fresh = writeModel(join(scratch, "fresh"), { seed: 99, width: 32 });
     assertOk(await run(["convert", fresh, "-o", `${fresh}-out`]));
