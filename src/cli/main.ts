@@ -22,7 +22,7 @@ const program = new Command("nestedfp")
   .description("FP8 and FP16 of one LLM in the memory of one: NestedFP checkpoints (arXiv 2506.02024)")
   .version(readTool().version)
   .showHelpAfterError("Hint: nestedfp --help and nestedfp COMMAND --help list what there is")
-  .configureOutput({ outputError: (text, write) => write(text.replace(/^error:/, "Error:")) })
+  .configureOutput({ outputError: (text, write) => write(usageError(text)) })
   .addHelpText(
     "after",
     "\nExit codes: 0 ok; 1 a check failed; 2 usage; 3 this machine cannot; 4 bad input; 5 network; 70 internal; 130/143 interrupted",
@@ -56,6 +56,9 @@ process.stdout.on("error", (error) => {
 // Nobody is left to be told.
 process.stderr.on("error", () => undefined);
 
+// Of a library's own making, where nobody can catch it.
+process.on("uncaughtException", (error) => process.exit(report(error)));
+
 try {
   await program.parseAsync();
 } catch (error) {
@@ -68,6 +71,12 @@ function finish({ document, report, exitCode }: Finished, { json, quiet }: Commo
   process.exitCode = exitCode;
 }
 
+/** A sentence of commander without the value of an option that it does not know: a token may follow `--tokn=`. */
+function usageError(text: string): string {
+  const sentence = text.replace(/^error:/, "Error:").replace(/(unknown option '--[^=]*=).*(?='\n)/s, "$1...");
+  return printableLines(sentence.trimEnd());
+}
+
 /** Prints an error as one sentence and a hint; returns the exit code. */
 function report(error: unknown): number {
   // Commander has printed its message already.
@@ -76,12 +85,20 @@ function report(error: unknown): number {
   if (error instanceof NestedFpError) {
     process.stderr.write(`Error: ${printable(error.message)}\n`);
     if (error.hint !== undefined) process.stderr.write(`Hint: ${error.hint}\n`);
-    if (verbose) process.stderr.write(`${error.stack}\n`);
+    if (verbose) process.stderr.write(printableLines(error.stack ?? ""));
     return error.exitCode;
   }
   const message = error instanceof Error ? error.message : String(error);
   process.stderr.write(`Error: internal error: ${printable(message)}\n`);
   process.stderr.write("Hint: this is a bug of nestedfp: please report it with the output of --verbose\n");
-  if (verbose && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+  if (verbose && error instanceof Error) process.stderr.write(printableLines(error.stack ?? ""));
   return 70;
+}
+
+/** A stack begins with the message of its error, and a sentence of commander quotes what was typed. */
+function printableLines(text: string): string {
+  return text
+    .split("\n")
+    .map((line) => `${printable(line)}\n`)
+    .join("");
 }

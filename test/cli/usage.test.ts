@@ -9,6 +9,12 @@ const source = join(root, "fixtures/checkpoints/f16-plain");
 
 const wrongCalls: readonly (readonly [why: string, args: readonly string[], sentence: RegExp])[] = [
   ["an unknown option", ["convert", source, "-o", "out", "--frob"], /unknown option '--frob'/],
+  [
+    "an unknown option's value",
+    ["convert", source, "--tokn=hf_x'y"],
+    /^Error: unknown option '--tokn=\.\.\.'$/,
+  ],
+  ["an option with escapes", ["convert", source, "--\u001b[31m"], /^Error: unknown option '--\\u001b\[31m'$/],
   ["an unknown command", ["frobnicate", source], /unknown command 'frobnicate'/],
   ["no source", ["convert"], /missing required argument 'src'/],
   ["two sources", ["convert", source, source, "-o", "out"], /too many arguments/],

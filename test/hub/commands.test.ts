@@ -269,3 +269,23 @@ test("what a library prints with console does not reach stdout", async () => {
   assert.equal(documentOf<{ split: number }>(noisy).schema, "nestedfp.convert/1");
   assert.deepEqual(Object.keys(treeOf(join(scratch, "noisy"))).includes("config.json"), true);
 });
+
+test("an error of a library that nobody can catch gives 70 and one sentence, escapes escaped", async () => {
+  const preload = join(scratch, "rejecting.mjs");
+  const rejection = `
+    import fs from "node:fs/promises";
+    import { syncBuiltinESMExports } from "node:module";
+    const { rename } = fs;
+    fs.rename = (...args) => {
+      Promise.reject(new Error("lost\\u001b[31m"));
+      return rename(...args);
+    };
+    syncBuiltinESMExports();`;
+  writeFileSync(preload, rejection);
+  const env = { NODE_OPTIONS: `--import=${preload}` };
+  const args = ["convert", "org/model", "-o", join(scratch, "rejecting"), "--verbose"];
+  const ended = await run(args, { env });
+  assert.equal(ended.code, 70);
+  assert.match(ended.stderr, /Error: internal error: lost\\u001b\[31m\n/);
+  assert.ok(!ended.stderr.includes("\u001b"));
+});
