@@ -18,6 +18,9 @@ const longestPauseMs = 60_000;
 /** A page of a listing has a thousand files, of some hundred bytes each. */
 const largestAnswer = 64 * 1024 * 1024;
 const mostRequests = 2000;
+/** Of the headers and of the whole of an answer, in time-outs: what comes byte by byte renews a time-out with each. */
+const slowestHeaders = 6;
+export const slowestAnswer = 30;
 const largestRefusal = 64 * 1024;
 
 export type HubRequest = {
@@ -58,7 +61,7 @@ export class HubClient {
       throw misled("answers with what is no address to ask", undefined, subject, this.options);
     for (let attempt = 1; ; attempt++) {
       signal.throwIfAborted();
-      const again = (attempt < tries && repeatable.has(init.method ?? "GET")) || false;
+      const again = attempt < tries && repeatable.has(init.method ?? "GET");
       const pause = delayMs * 2 ** (attempt - 1) * (0.75 + Math.random() / 2);
       let response: Response;
       try {
@@ -86,7 +89,8 @@ export class HubClient {
     let requests = 0;
     return async (url, init = {}) => {
       if (++requests > mostRequests) throw new TypeError(`an answer in more than ${mostRequests} pages`);
-      return limited(await this.request(String(url), { subject, signal, init }));
+      const response = await this.request(String(url), { subject, signal, init });
+      return limited(response, slowestAnswer * this.options.timeoutMs);
     };
   }
 
@@ -101,11 +105,20 @@ export class HubClient {
     const { token } = this.options;
     if (token !== undefined && originOf(url) === this.#origin)
       headers.set("authorization", `Bearer ${token}`);
+    const late = new AbortController();
+    const mostMs = slowestHeaders * this.options.timeoutMs;
+    const giveUp = (): void => late.abort(new TypeError(`no whole answer within ${mostMs / 1000} s`));
+    // The time of a body that is sent is nobody's fault.
+    const timer = init.body ? undefined : setTimeout(giveUp, mostMs);
     // One of its own: undici leaves its listener on a signal until that is collected, and warns at 1500 of them.
-    const both = AbortSignal.any(init.signal ? [init.signal, signal] : [signal]);
+    const any = AbortSignal.any([...(init.signal ? [init.signal] : []), signal, late.signal]);
     // undici's own fetch takes a dispatcher; its types and Node's are of the same classes under two names.
-    const request = { ...init, headers, signal: both, dispatcher: this.#dispatcher } as unknown;
-    return (await fetchWith(url, request as Parameters<typeof fetchWith>[1])) as unknown as Response;
+    const request = { ...init, headers, signal: any, dispatcher: this.#dispatcher } as unknown;
+    try {
+      return (await fetchWith(url, request as Parameters<typeof fetchWith>[1])) as unknown as Response;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 }
 
@@ -120,14 +133,17 @@ function canBeAsked(url: string): boolean {
   return /^https?:$/.test(protocol) && username + password === "";
 }
 
-/** The answer, whose body fails once it is larger than {@link largestAnswer}. */
-function limited(response: Response): Response {
+/** The answer, whose body fails once it is larger than {@link largestAnswer}, or still comes after `mostMs`. */
+function limited(response: Response, mostMs: number): Response {
   if (response.body === null) return response;
+  const started = performance.now();
   let bytes = 0;
   const counted = new TransformStream<Uint8Array, Uint8Array>({
     transform(part, controller) {
       bytes += part.length;
       if (bytes > largestAnswer) throw new TypeError(`an answer of more than ${largestAnswer} bytes`);
+      if (performance.now() - started > mostMs)
+        throw new TypeError(`an answer of more than ${mostMs / 1000} s`);
       controller.enqueue(part);
     },
   });
@@ -219,6 +235,9 @@ export function failureOf(error: unknown, timeoutMs: number): string {
     innermost = at;
     if (!("code" in at) || typeof at.code !== "string") continue;
     if (/TIMEOUT/.test(at.code)) return `no answer within ${timeoutMs / 1000} s`;
+    const [, refusal] = /^Proxy response \((\d+)\)/.exec(at.message) ?? [];
+    if (refusal === "407") return "the proxy asks for a password (407)";
+    if (refusal !== undefined) return `the proxy refuses the connection (${refusal})`;
     if (at.code === "UND_ERR_ABORTED") return "the proxy or the server broke the connection off";
     return `${at.code}${at.message === "" ? "" : `: ${quote(at.message)}`}`;
   }

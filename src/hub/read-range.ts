@@ -1,10 +1,14 @@
+import { setTimeout as wait } from "node:timers/promises";
 import { NestedFpError, NetworkError } from "../errors.ts";
 import { quote } from "../safetensors/quote.ts";
 import type { HubClient } from "./client.ts";
-import { failureOf } from "./client.ts";
+import { failureOf, slowestAnswer } from "./client.ts";
 import { contentHash } from "./content-hash.ts";
 import type { RepoFile, Repository } from "./repository.ts";
 import { resolveUrl } from "./repository.ts";
+
+/** 10 kB/s: nobody waits for the header of a shard behind a line that is slower. */
+const slowestBytesPerMs = 10;
 
 /**
  * Reads `length` bytes of a file from `start`, and no more of it. What is the whole file is checked against the id that
@@ -22,7 +26,7 @@ export async function readRange(
 ): Promise<Uint8Array> {
   const { reference, commit } = repository;
   const {
-    retry: { tries },
+    retry: { tries, delayMs },
     timeoutMs,
   } = client.options;
   const subject = { id: reference.id, revision: commit, path: file.path };
@@ -47,7 +51,9 @@ export async function readRange(
           `the server sends ${quote(range)} for bytes ${start} to ${start + length - 1} of ${file.size}`,
         );
       }
-      const bytes = await take(response, length);
+      const mostMs = slowestAnswer * timeoutMs + length / slowestBytesPerMs;
+      const bytes = await take(response, length, mostMs);
+      if (bytes === "late") throw fail(`${length} bytes at ${start} did not come in ${mostMs / 1000} s`);
       const isRight = bytes && (!isWhole || contentHash(file).update(bytes).digest("hex") === file.oid);
       if (bytes && isRight) return bytes;
       if (attempt >= tries && bytes)
@@ -62,15 +68,22 @@ export async function readRange(
     } finally {
       stop.abort();
     }
+    await wait(delayMs * 2 ** (attempt - 1), undefined, { signal }).catch(() => undefined);
   }
 }
 
 /** Exactly `length` bytes of a body; undefined when it has fewer or more. */
-async function take(response: Response, length: number): Promise<Uint8Array | undefined> {
+async function take(
+  response: Response,
+  length: number,
+  mostMs: number,
+): Promise<Uint8Array | undefined | "late"> {
+  const started = performance.now();
   const bytes = new Uint8Array(length);
   let done = 0;
   for await (const part of response.body ?? []) {
     if (done + part.length > length) return undefined;
+    if (performance.now() - started > mostMs) return "late";
     bytes.set(part, done);
     done += part.length;
   }

@@ -270,6 +270,11 @@ describe("an interruption ends the wait for", () => {
     ["the next try after a refusal", /\/tree\//, status(500, {})],
     ["the next try after no answer", /\/revision\//, { kind: "truncate", bytes: 0 }],
     ["the next try after a body that broke off", inStorage, { kind: "truncate", bytes: 1000 }],
+    [
+      "the next try after a part that broke off",
+      /\/resolve\/.*\/model\.safetensors\.index\.json$/,
+      { kind: "truncate", bytes: 10 },
+    ],
     ["a body", inStorage, { kind: "silence", bytes: 1000 }],
   ];
   // Longer than a run of these tests may take.

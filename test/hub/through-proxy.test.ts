@@ -44,6 +44,28 @@ describe("a proxy", () => {
     assert.deepEqual(tunnels, []);
   });
 
+  for (const [status, sentence] of [
+    ["407 Who Are You", /the proxy asks for a password \(407\)$/],
+    ["403 Forbidden", /the proxy refuses the connection \(403\)$/],
+  ] as const) {
+    test(`that answers ${status} gives 5 and says so`, async (t) => {
+      const refusing = createServer();
+      refusing.on("connect", (_, socket) => socket.end(`HTTP/1.1 ${status}\r\n\r\n`));
+      await new Promise<void>((resolve) => refusing.listen(0, "127.0.0.1", resolve));
+      t.after(() => refusing.close());
+      const proxy = `http://user:secret@127.0.0.1:${(refusing.address() as AddressInfo).port}`;
+      for (const [scheme, endpoint] of [
+        ["http", hub.url],
+        ["https", "https://hub.invalid"],
+      ] as const) {
+        const env = { [`${scheme}_proxy`]: proxy, HF_ENDPOINT: endpoint };
+        const ended = await run(["inspect", "org/model"], { env });
+        assertRefused(ended, 5, sentence);
+        assert.ok(!ended.stderr.includes("secret"));
+      }
+    });
+  }
+
   test("that is not there gives 5, and one that is no address 2 without showing it", async () => {
     const env = { http_proxy: "http://user:secret@127.0.0.1:1" };
     const gone = await run(["inspect", "org/model"], { env });
