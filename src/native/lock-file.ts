@@ -3,6 +3,10 @@ import { constants, open, stat } from "node:fs/promises";
 
 import { tryLock } from "./addon.ts";
 
+// Neither through a link, nor waiting for whoever may read a pipe of that name.
+const flags =
+  constants.O_WRONLY | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
+
 /**
  * Makes a file where there is none and locks it until the handle is closed: a lock dies with its process. Remove the
  * file before closing it.
@@ -14,7 +18,7 @@ export async function lockFile(
   path: string,
   lock: (fd: number) => boolean = tryLock,
 ): Promise<FileHandle | undefined> {
-  const handle = await open(path, constants.O_WRONLY | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0));
+  const handle = await open(path, flags);
   try {
     if (lock(handle.fd) && (await isAt(handle, path))) return handle;
   } catch (error) {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { readdirSync, readlinkSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -24,6 +25,14 @@ test("a lock on a file that was removed meanwhile is no lock", async (t) => {
   assert.equal(await lockFile(path, removing), undefined);
   const handle = (await lockFile(path)) ?? assert.fail();
   await handle.close();
+});
+
+test("a pipe is no lock, and nobody waits for its reader", {
+  skip: process.platform === "win32" && "skipped: no pipes with names",
+}, async (t) => {
+  const path = join(await scratchDirectory(t), "lock");
+  execFileSync("mkfifo", [path]);
+  await assert.rejects(lockFile(path), { code: "ENXIO" });
 });
 
 test("a file system without locks is told, and the file is closed", {
