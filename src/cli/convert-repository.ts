@@ -5,6 +5,7 @@ import { refuseNonEmpty } from "../convert/output-directory.ts";
 import { convertStream } from "../convert/stream.ts";
 import type { RepoReference } from "../hub/repo-id.ts";
 import { convertReport, dryRunReport } from "../report/conversion.ts";
+import { quote } from "../safetensors/quote.ts";
 import { convertLocation, type SourceFlags, type Target } from "./convert-location.ts";
 import { readHubOptions } from "./hub-options.ts";
 import { locate, openRemote, withRepository } from "./hub-source.ts";
@@ -25,6 +26,10 @@ export async function convertRepository(
     // Before anything is fetched, which may take hours.
     if (!target.dry) await refuseNonEmpty(target.output, options.existing);
     const location = await locate(reference, flags, "convert", signal, listener);
+    if (location.origin.files === undefined) {
+      const message = `${quote(reference.id)} may have more files than the cache, of which this run, offline, copies all`;
+      listener({ type: "warning", message });
+    }
     return convertLocation(location, target, options, settings);
   }
   return withRepository(reference, flags, signal, async (client, repository) => {
