@@ -1,5 +1,5 @@
+import { freeBytes } from "../safetensors/disk-space.ts";
 import { plannedBytes, summarise } from "./analyse.ts";
-import { freeBytes } from "./disk-space.ts";
 import type { DryRunResult, PeakDisk } from "./dry-run.ts";
 import { warnOfContents } from "./dry-run.ts";
 import type { Listener } from "./events.ts";

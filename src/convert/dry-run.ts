@@ -1,4 +1,5 @@
 import { readdir } from "node:fs/promises";
+import { freeBytes } from "../safetensors/disk-space.ts";
 import { quote } from "../safetensors/quote.ts";
 import type { RunSettings } from "./analyse.ts";
 import {
@@ -10,7 +11,6 @@ import {
   summarise,
   warnOfFusedExperts,
 } from "./analyse.ts";
-import { freeBytes } from "./disk-space.ts";
 import type { Listener } from "./events.ts";
 import { plannedTensor, refuseCollisions } from "./layout.ts";
 import type { Summary } from "./manifest.ts";

@@ -1,5 +1,5 @@
+import { refuseFullDisk } from "../safetensors/disk-space.ts";
 import { clearPrevious } from "./clear-previous.ts";
-import { refuseFullDisk } from "./disk-space.ts";
 import type { OutputDirectory } from "./output-directory.ts";
 import type { RunRecord } from "./run-record.ts";
 

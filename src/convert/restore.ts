@@ -1,13 +1,13 @@
 import { join } from "node:path";
 import { concurrently } from "../concurrency/concurrently.ts";
 import { CheckError, FormatError } from "../errors.ts";
+import { refuseFullDisk } from "../safetensors/disk-space.ts";
 import { quote } from "../safetensors/quote.ts";
 import { AtomicFile } from "../safetensors/writer.ts";
 import type { RunSettings } from "./analyse.ts";
 import { sourceName } from "./check-against.ts";
 import type { ConvertedDirectory } from "./converted-directory.ts";
 import { openConverted, refuseAbsentLower } from "./converted-directory.ts";
-import { refuseFullDisk } from "./disk-space.ts";
 import { step } from "./events.ts";
 import { copyHashed } from "./hash-file.ts";
 import type { Manifest, ManifestFile, SourceFile } from "./manifest.ts";

@@ -1,7 +1,9 @@
 import { MachineError } from "../errors.ts";
 import { outputHint, systemCode } from "../safetensors/system-error.ts";
 
-const place = { the: "the Hub's cache", another: "another cache with HF_HUB_CACHE or HF_HOME" };
+/** What the user can choose instead of the cache. */
+export const anotherCache = "another cache with HF_HUB_CACHE or HF_HOME";
+const place = { the: "the Hub's cache", another: anotherCache };
 
 /**
  * Runs work that writes to the cache: where the system refuses, the hint is about the cache, which no option of a

@@ -56,6 +56,11 @@ export class CachedRepository {
     return join(this.root, "blobs", file.oid);
   }
 
+  /** Where a content lies until it is whole. */
+  partialPath(file: RepoFile): string {
+    return `${this.blobPath(file)}.incomplete`;
+  }
+
   /**
    * Whether the content is there whole. What is called so was checked when it came; small files are checked again,
    * and large ones are hashed by who reads them.
@@ -68,6 +73,18 @@ export class CachedRepository {
     const hash = contentHash(file);
     for await (const part of createReadStream(path)) hash.update(part);
     return hash.digest("hex") === file.oid;
+  }
+
+  /** What is yet to come of some files: a content once, and less by what an earlier run left of it. */
+  async missingBytes(files: readonly RepoFile[]): Promise<number> {
+    const contents = new Map(files.map((file) => [file.oid, file]));
+    let bytes = 0;
+    for (const file of contents.values()) {
+      if (await this.has(file)) continue;
+      const begun = (await stat(this.partialPath(file)).catch(() => undefined))?.size ?? 0;
+      bytes += Math.max(0, file.size - begun);
+    }
+    return bytes;
   }
 
   /**
@@ -135,6 +152,8 @@ export class CachedRepository {
     if (isCommit(revision)) return;
     const path = join(this.root, "refs", revision);
     if ((await readFile(path, "utf8").catch(() => "")) === commit) return;
+    await makeFolder(this.#cache, join(this.#name, "refs"));
+    await this.#clearRef(revision);
     await makeFolder(this.#cache, join(this.#name, "refs", dirname(revision)));
     const file = await AtomicFile.create(join(this.root, "refs", `.${randomUUID()}.tmp`));
     try {
@@ -143,6 +162,24 @@ export class CachedRepository {
     } catch (error) {
       await file.abort();
       throw error;
+    }
+  }
+
+  /**
+   * Forgets what cannot be remembered beside a revision, as `a` beside `a/b`: no two branches are called so at a time.
+   *
+   * @throws MachineError
+   */
+  async #clearRef(revision: string): Promise<void> {
+    const parts = revision.split("/");
+    for (const [i] of parts.entries()) {
+      const path = join(this.root, "refs", ...parts.slice(0, i + 1));
+      const status = await lstat(path).catch(() => undefined);
+      const isInTheWay = i + 1 === parts.length ? status?.isDirectory() : status?.isFile();
+      if (!isInTheWay) continue;
+      await rm(path, { recursive: true, force: true }).catch((error) => {
+        throw outputError(error, path);
+      });
     }
   }
 

@@ -1,6 +1,7 @@
 import { concurrently } from "../concurrency/concurrently.ts";
+import { refuseFullDisk } from "../safetensors/disk-space.ts";
 import { CachedRepository } from "./cache.ts";
-import { inCache } from "./cache-error.ts";
+import { anotherCache, inCache } from "./cache-error.ts";
 import type { HubClient } from "./client.ts";
 import { connections } from "./connections.ts";
 import { fileNamed, type RepoFile, type Repository } from "./repository.ts";
@@ -32,6 +33,7 @@ export async function download(
   const cached = new CachedRepository(client.options.cache, repository.reference);
   const bringOne = (file: RepoFile, _: number, either: AbortSignal) =>
     bring(client, repository, cached, file, either, listener);
+  await refuseFullDisk(client.options.cache, await cached.missingBytes(files), anotherCache);
   await inCache(async () => {
     await concurrently(files, connections, signal, () => bringOne);
     await cached.keepRef(repository.commit);
@@ -53,7 +55,7 @@ async function bring(
       // Another process may have brought it while this one waited.
       if (await cached.has(file)) return;
       listener({ type: "begin", file: file.path, bytes: file.size });
-      const partial = `${cached.blobPath(file)}.incomplete`;
+      const partial = cached.partialPath(file);
       await transfer(client, repository, file, partial, signal, (bytes) =>
         listener({ type: "bytes", file: file.path, bytes }),
       );

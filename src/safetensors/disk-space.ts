@@ -1,14 +1,17 @@
 import { statfs } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { MachineError } from "../errors.ts";
-import { quote } from "../safetensors/quote.ts";
+import { quote } from "./quote.ts";
 
-/** @throws MachineError when the file system of a directory has less than `bytes` free. */
-export async function refuseFullDisk(path: string, bytes: number): Promise<void> {
+/**
+ * @param another what the user can choose instead
+ * @throws MachineError when the file system of a directory has less than `bytes` free.
+ */
+export async function refuseFullDisk(path: string, bytes: number, another = "another -o"): Promise<void> {
   const free = await freeBytes(path);
   if (free === undefined || free >= bytes) return;
   throw new MachineError(`${quote(path)} needs ${bytes} bytes, and its file system has ${free} free`, {
-    hint: "free some space or choose another -o",
+    hint: `free some space or choose ${another}`,
   });
 }
 
@@ -16,7 +19,8 @@ export async function refuseFullDisk(path: string, bytes: number): Promise<void>
 export async function freeBytes(path: string): Promise<number | undefined> {
   for (let at = resolve(path); ; at = dirname(at)) {
     const system = await statfs(at).catch(() => undefined);
-    if (system) return system.bavail * system.bsize;
+    // A size of nothing, as of /proc, is no size.
+    if (system) return system.blocks === 0 ? undefined : system.bavail * system.bsize;
     if (dirname(at) === at) return undefined;
   }
 }

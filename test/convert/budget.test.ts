@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
-import { freeBytes, refuseFullDisk } from "../../src/convert/disk-space.ts";
+import { freeBytes, refuseFullDisk } from "../../src/safetensors/disk-space.ts";
 import { budgetMemory, defaultMaxMemory, peakMemory } from "../../src/convert/memory-budget.ts";
 import { MachineError, UsageError } from "../../src/errors.ts";
 import { scratchDirectory } from "./scratch.ts";

@@ -262,6 +262,36 @@ describe("the cache", () => {
     }
   });
 
+  test("on a disk without room for what is missing gives 3 before any content is asked for", {
+    skip: noMount,
+  }, async (t) => {
+    const total = Object.values(filesOf(source)).reduce((sum, { length }) => sum + length, 0);
+    const disk = await smallDisk(t, total + 400_000);
+    const env = { HF_HUB_CACHE: disk };
+    const args = ["convert", "org/model", "--force", "-o", join(scratch, "roomy")];
+    assertOk(await run(args, { env }));
+    const blob = join(disk, "models--org--model/blobs", shardSha256);
+
+    // What is there needs no room, nor does what there is of a beginning.
+    rmSync(blob);
+    assertOk(await run(args, { env }));
+    rmSync(blob);
+    writeFileSync(`${blob}.incomplete`, content.subarray(0, -1000));
+    writeFileSync(join(disk, "other"), Buffer.alloc(350_000));
+    assertOk(await run(args, { env }));
+
+    rmSync(blob);
+    writeFileSync(join(disk, "other"), Buffer.alloc(600_000));
+    hub.requests.length = 0;
+    const full = await run(args, { env });
+    assertRefused(full, 3, /" needs 1312065 bytes, and its file system has \d+ free$/);
+    assert.match(
+      full.stderr,
+      /\nHint: free some space or choose another cache with HF_HUB_CACHE or HF_HOME\n$/,
+    );
+    assert.ok(!hub.requests.some(({ url }) => inStorage.test(`GET ${url}`)));
+  });
+
   test("on a disk that takes no more gives 3", { skip: process.platform === "win32" }, async () => {
     const ended = await run(["convert", "org/model", "-o", join(scratch, "full")], {
       cache: "full",

@@ -96,7 +96,7 @@ describe("a revision with a slash", () => {
       assert.deepEqual(readdirSync(join(root, "snapshots")), [commit]);
       hub.reset();
       const offline = [...args, join(scratch, `${name}-offline`), "--offline"];
-      assertOk(await run(offline, { cache: name }));
+      assert.equal((await run(offline, { cache: name })).code, 0);
       assert.deepEqual(hub.requests, []);
       // Offline, nobody knows what the repository has beside: the manifest is another.
       const shardsOf = (folder: string) =>
@@ -104,4 +104,15 @@ describe("a revision with a slash", () => {
       assert.deepEqual(shardsOf(`${name}-offline`), shardsOf(name));
     });
   }
+
+  test("takes the place of one that it goes through in the cache, and the other way round", async () => {
+    hub.add("org/renamed", { files: filesOf(source), revisions: ["main", "a", "a/b", "a/b/c"] });
+    for (const revision of ["a", "a/b/c", "a/b", "a"]) {
+      const out = join(scratch, `renamed-${revision.length}`);
+      const args = ["convert", `org/renamed@${revision}`, "--force", "-o", out];
+      assertOk(await run(args, { cache: "renamed" }));
+      const refs = join(cache("renamed"), "models--org--renamed/refs");
+      assert.equal(readFileSync(join(refs, revision), "utf8"), commitOf("org/renamed"));
+    }
+  });
 });
