@@ -2,6 +2,7 @@ import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { NestedFpError, UsageError } from "../errors.ts";
 import type { WindowRecord } from "../eval/eval.ts";
+import type { Earlier } from "../eval/resume-file.ts";
 import { ResumeFile } from "../eval/resume-file.ts";
 import { lockFile } from "../native/lock-file.ts";
 import { printable } from "../report/format.ts";
@@ -65,14 +66,8 @@ export async function openResume(
 ): Promise<Resume | undefined> {
   const opened = await orWarn(path, flags, () => ResumeFile.open(path, identity, flags.resume));
   if (opened === undefined) return undefined;
-  const { file, done, refused } = opened;
-  if (refused > 0) {
-    const what =
-      refused === 1
-        ? `a line of ${quote(path)} is not as eval wrote it: its window is evaluated again`
-        : `${refused} lines of ${quote(path)} are not as eval wrote them: their windows are evaluated again`;
-    warn(flags, what);
-  }
+  const { file, done } = opened;
+  for (const defect of defectsOf(opened, path)) warn(flags, defect);
   let writing = true;
   const add = async (record: WindowRecord): Promise<void> => {
     if (!writing) return;
@@ -83,6 +78,27 @@ export async function openResume(
     });
   };
   return { done, file: { add }, close: (finished) => file.close(finished) };
+}
+
+/** One sentence for each way in which the file of the earlier run is not as it was written, and what that changes. */
+function defectsOf({ done, isForeign, refused, repeated }: Earlier, path: string): string[] {
+  const name = quote(path);
+  if (isForeign) return [`${name} does not begin as eval wrote it: every window is evaluated again`];
+  const defects: string[] = [];
+  if (refused > 0) {
+    const lines =
+      refused === 1 ? ["a line", "is", "it", "counts"] : [`${refused} lines`, "are", "them", "count"];
+    const [what, are, them, count] = lines;
+    const kept = done.length === 1 ? "1 window is" : `${done.length} windows are`;
+    defects.push(
+      `${what} of ${name} ${are} not as eval wrote ${them} and ${count} for nothing: ${kept} taken from it`,
+    );
+  }
+  if (repeated > 0) {
+    const what = repeated === 1 ? "a line" : `${repeated} lines`;
+    defects.push(`${what} of ${name} ${repeated === 1 ? "repeats" : "repeat"} a window: it counts once`);
+  }
+  return defects;
 }
 
 async function orWarn<T>(path: string, flags: EvalFlags, work: () => Promise<T>): Promise<T | undefined> {

@@ -23,14 +23,14 @@ export class ResumeFile {
    * Only one run at a time may have a file open: the caller sees to that.
    *
    * @param identity of the evaluation; windows of another one are of no use
-   * @returns also how many lines were no windows of this evaluation, as it wrote them
+   * @returns the windows of an earlier run, and what of its file was no window of this evaluation, as it wrote them
    */
   static async open(
     path: string,
     identity: string,
     resume: boolean,
   ): Promise<{ readonly file: ResumeFile } & Earlier> {
-    const earlier = resume ? await readRecords(path, identity) : { done: [], refused: 0 };
+    const earlier = resume ? await readRecords(path, identity) : nothing;
     // Under its name only when it holds all that the earlier one did: a kill meanwhile loses no window.
     const temporary = `${path}.tmp`;
     const handle = await open(temporary, "w");
@@ -59,7 +59,18 @@ export class ResumeFile {
   }
 }
 
-type Earlier = { readonly done: readonly WindowRecord[]; readonly refused: number };
+/** What a file to resume from held. */
+export type Earlier = {
+  readonly done: readonly WindowRecord[];
+  /** Its first line names another evaluation, or nothing: no line of it counts. */
+  readonly isForeign: boolean;
+  /** Lines that are no windows as this evaluation wrote them; which windows they stood for cannot be known. */
+  readonly refused: number;
+  /** Lines of windows that another line has too. */
+  readonly repeated: number;
+};
+
+const nothing: Earlier = { done: [], isForeign: false, refused: 0, repeated: 0 };
 
 async function readRecords(path: string, identity: string): Promise<Earlier> {
   // A file that is there and cannot be read may hold finished windows: to go on would replace it.
@@ -69,14 +80,19 @@ async function readRecords(path: string, identity: string): Promise<Earlier> {
   });
   // What follows the last line break is a line that a kill cut short.
   const [first, ...lines] = text.split("\n").slice(0, -1);
-  if (first === undefined) return { done: [], refused: 0 };
-  if (parse(first)?.identity !== identity) return { done: [], refused: 1 + lines.length };
+  if (first === undefined) return nothing;
+  if (parse(first)?.identity !== identity) return { ...nothing, isForeign: true };
   const done = new Map<number, WindowRecord>();
-  for (const line of lines) {
+  let refused = 0;
+  let repeated = 0;
+  // An empty line stands for no window.
+  for (const line of lines.filter((text) => text.trim() !== "")) {
     const { sha256, record } = parse(line) ?? {};
-    if (record && sha256 === digest(identity, record)) done.set(record.window, record);
+    if (!record || sha256 !== digest(identity, record)) refused++;
+    else if (done.has(record.window)) repeated++;
+    else done.set(record.window, record);
   }
-  return { done: [...done.values()], refused: lines.length - done.size };
+  return { done: [...done.values()], isForeign: false, refused, repeated };
 }
 
 function digest(identity: string, record: WindowRecord): string {

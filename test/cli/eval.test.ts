@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { appendFileSync, cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { test } from "node:test";
@@ -124,22 +124,54 @@ test("an interrupted run goes on with the windows that are left, to the same res
   assert.deepEqual(resumed.result, whole.result);
 });
 
-test("a window that somebody wrote into an interrupted run is evaluated, with a message", async (t) => {
+/** An evaluation that was killed on its way, the file that it left, and how it goes on. */
+async function killedRun(t: TestContext) {
   const cache = await scratchDirectory(t);
   const args = [tiny, "--text", text, "--precision", "fp16", "--ctx", "32", "--json"];
-  const whole = documentOf<Result>(await evaluate(t, args));
   const started = start(["eval", ...args, "--progress", "plain"], { env: { XDG_CACHE_HOME: cache } });
-  await started.line(/^[1-9]0% \|/);
+  await started.line(/^[1-9]0% \| window [1-9]/);
   started.child.kill("SIGKILL");
   await started.ended;
   const folder = join(cache, "nestedfp/eval");
   const [name = ""] = readdirSync(folder).filter((entry) => entry.endsWith(".jsonl"));
-  const record = { window: 0, summaries: { fp16: { nll: { n: 31, sum: 1, m2: 1 } } } };
-  appendFileSync(join(folder, name), `${JSON.stringify(record)}\n`);
-  const resumed = await evaluate(t, [...args, "--resume"], cache);
-  assert.deepEqual(documentOf<Result>(resumed).result, whole.result);
-  const warning = /^Warning: a line of ".*\.jsonl" is not as eval wrote it: its window is evaluated again$/m;
-  assert.match(resumed.stderr, warning);
+  const path = join(folder, name);
+  const lines = readFileSync(path, "utf8").split("\n").slice(0, -1);
+  const resume = async (changed: readonly string[]): Promise<string> => {
+    writeFileSync(path, changed.map((line) => `${line}\n`).join(""));
+    const run = await evaluate(t, [...args, "--resume"], cache);
+    assert.deepEqual(documentOf<Result>(run).result, documentOf<Result>(await evaluate(t, args)).result);
+    return run.stderr.replaceAll(JSON.stringify(path), "FILE");
+  };
+  return { lines, resume };
+}
+
+const invented = JSON.stringify({ record: { window: 0, summaries: { fp16: { nll: { n: 31, sum: 1 } } } } });
+
+test("windows that somebody wrote into an interrupted run count for nothing, with a message", async (t) => {
+  const { lines, resume } = await killedRun(t);
+  const [first = "", second = ""] = lines;
+  assert.equal(
+    await resume([first, invented, second]),
+    "Warning: a line of FILE is not as eval wrote it and counts for nothing: 1 window is taken from it\n",
+  );
+});
+
+test("lines that are there twice, empty or torn are told apart", async (t) => {
+  const { lines, resume } = await killedRun(t);
+  const [first = "", second = ""] = lines;
+  assert.equal(
+    await resume([first, invented, "", "garbage", second, second, second]),
+    "Warning: 2 lines of FILE are not as eval wrote them and count for nothing: 1 window is taken from it\n" +
+      "Warning: 2 lines of FILE repeat a window: it counts once\n",
+  );
+});
+
+test("a file that begins with another evaluation is not gone on with", async (t) => {
+  const { lines, resume } = await killedRun(t);
+  assert.equal(
+    await resume(['{"identity":"other"}', ...lines.slice(1)]),
+    "Warning: FILE does not begin as eval wrote it: every window is evaluated again\n",
+  );
 });
 
 test("a second run of the same evaluation is refused, another one is not", async (t) => {

@@ -19,9 +19,9 @@ async function reopened(path: string, edit: (lines: string[]) => string[], ident
   for (const each of records) await file.add(each);
   await file.close(false);
   writeFileSync(path, edit(readFileSync(path, "utf8").split("\n")).join("\n"));
-  const { file: again, done, refused } = await ResumeFile.open(path, identity, true);
+  const { file: again, ...earlier } = await ResumeFile.open(path, identity, true);
   await again.close(false);
-  return { done, refused };
+  return earlier;
 }
 
 const changed = (from: string, to: string) => (lines: string[]) => {
@@ -31,34 +31,52 @@ const changed = (from: string, to: string) => (lines: string[]) => {
 };
 const others = [records[0], records[2]];
 
-for (const [name, edit, done, refused] of [
-  ["as it was written", (lines: string[]) => lines, records, 0],
-  ["a last line cut short", (lines: string[]) => [...lines.slice(0, 3), '{"sha2'], records.slice(0, 2), 0],
-  ["a count that was edited", changed('"n":31', '"n":30'), others, 1],
-  ["a sum that was edited", changed('"sum":102.25', '"sum":101.25'), others, 1],
-  ["no number", changed('"sum":102.25', '"sum":NaN'), others, 1],
-  ["null in place of a number", changed('"sum":102.25', '"sum":null'), others, 1],
-  ["a precision of another name", changed('"fp16":{', '"fp8":{'), others, 1],
-  ["a window of another number", changed('"window":2', '"window":7'), others, 1],
-  ["a window twice", (lines: string[]) => [...lines.slice(0, 4), lines[2] ?? "", ""], records, 1],
-  ["a line that is null", changed("{", "null{").bind(null), others, 1],
-  ["no object", (lines: string[]) => [lines[0] ?? "", "null", "3", "[]", '"x"', "{}", ""], [], 5],
-  ["an edited first line", (lines: string[]) => ["{}", ...lines.slice(1)], [], 4],
+const whole = { done: records, isForeign: false, refused: 0, repeated: 0 };
+const foreign = { ...whole, done: [], isForeign: true };
+const aLineLess = { ...whole, done: others, refused: 1 };
+
+for (const [name, edit, expected] of [
+  ["as it was written", (lines: string[]) => lines, whole],
+  [
+    "a last line cut short",
+    (lines: string[]) => [...lines.slice(0, 3), '{"sha2'],
+    { ...whole, done: records.slice(0, 2) },
+  ],
+  ["a count that was edited", changed('"n":31', '"n":30'), aLineLess],
+  ["a sum that was edited", changed('"sum":102.25', '"sum":101.25'), aLineLess],
+  ["no number", changed('"sum":102.25', '"sum":NaN'), aLineLess],
+  ["null in place of a number", changed('"sum":102.25', '"sum":null'), aLineLess],
+  ["a precision of another name", changed('"fp16":{', '"fp8":{'), aLineLess],
+  ["a window of another number", changed('"window":2', '"window":7'), aLineLess],
+  [
+    "a window twice",
+    (lines: string[]) => [...lines.slice(0, 4), lines[2] ?? "", lines[2] ?? "", ""],
+    { ...whole, repeated: 2 },
+  ],
+  ["empty lines", (lines: string[]) => [lines[0] ?? "", "", "  ", ...lines.slice(1), ""], whole],
+  ["a line that is null", changed("{", "null{"), aLineLess],
+  [
+    "lines of something else",
+    (lines: string[]) => [...lines.slice(0, 2), "null", "3", "[]", '"x"', "{}", "garbage", ""],
+    { ...whole, done: [record(0)], refused: 6 },
+  ],
+  ["an edited first line", (lines: string[]) => ["{}", ...lines.slice(1)], foreign],
+  ["an empty first line", (lines: string[]) => ["", ...lines], foreign],
 ] as const) {
   test(`a file to resume from, ${name}`, async (t) => {
     const path = join(await scratchDirectory(t), "x.jsonl");
-    assert.deepEqual(await reopened(path, edit), { done, refused });
+    assert.deepEqual(await reopened(path, edit), expected);
     // What was refused is not written down again.
     const { file, ...again } = await ResumeFile.open(path, "this", true);
     await file.close(true);
-    assert.deepEqual(again, { done, refused: 0 });
+    assert.deepEqual(again, { ...whole, done: expected.done });
   });
 }
 
 test("windows of another evaluation under the same identity line are no windows of this one", async (t) => {
   const path = join(await scratchDirectory(t), "x.jsonl");
   const asOther = (lines: string[]) => ['{"identity":"other"}', ...lines.slice(1)];
-  assert.deepEqual(await reopened(path, asOther, "other"), { done: [], refused: 3 });
+  assert.deepEqual(await reopened(path, asOther, "other"), { ...whole, done: [], refused: 3 });
 });
 
 test("an earlier file that cannot be read is an error, and stays", async (t) => {
