@@ -66,12 +66,11 @@ export async function evalCommand(model: string, flags: EvalFlags): Promise<Fini
 /** @throws MachineError for a GPU, UsageError for what is no device */
 function refuseOtherDevices(device: string): void {
   if (device === "auto" || device === "cpu") return;
+  const hint = "leave --device out, or give --device cpu";
   if (!/^cuda(:\d+)?$/.test(device)) {
-    throw new UsageError(`--device is ${quote(device)}, not auto, cpu, cuda or cuda:I`);
+    throw new UsageError(`--device is ${quote(device)}, not auto, cpu, cuda or cuda:I`, { hint });
   }
-  throw new MachineError(`--device ${device}: this version of nestedfp evaluates on the CPU only`, {
-    hint: "leave --device out, or give --device cpu",
-  });
+  throw new MachineError(`--device ${device}: this version of nestedfp evaluates on the CPU only`, { hint });
 }
 
 async function run(
@@ -154,7 +153,9 @@ async function makeTask(
   const { spec, root } = files;
   if (flags.tokenIds !== undefined) {
     if (flags.ctx !== undefined || flags.stride !== undefined) {
-      throw new UsageError("--ctx and --stride do not go with --token-ids, where each sequence is a window");
+      throw new UsageError("--ctx and --stride do not go with --token-ids, where each sequence is a window", {
+        hint: "leave them out; sequences are as long as the file has them",
+      });
     }
     const bytes = await readWholeFile(flags.tokenIds, largestText);
     const windows = sequenceWindows(parseTokenIds(bytes, spec, basename(flags.tokenIds)));

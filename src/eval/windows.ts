@@ -45,7 +45,9 @@ export function layoutWindows(ids: Int32Array, method: Method, options: LayoutOp
   const warnings: string[] = [];
   const ctx = width(method, options, warnings);
   const stride = strideOf(method, options, ctx);
-  const limit = count("--limit", options.limit, 1) ?? Number.POSITIVE_INFINITY;
+  const limit =
+    count("--limit", options.limit, 1, "without --limit every window is evaluated") ??
+    Number.POSITIVE_INFINITY;
   if (ids.length < 2) {
     throw new FormatError(`the text has ${ids.length} token ids, but a perplexity needs at least 2`, {
       hint: "give a longer text",
@@ -73,7 +75,16 @@ const methodWidth = { plain: 2048, gptq: 2048, "llama.cpp": 512, hf: 1024 } as c
 
 function width(method: Method, options: LayoutOptions, warnings: string[]): number {
   // Below this a window of the method scores nothing: llama.cpp's first scored id is ctx / 2 + 1.
-  const asked = count("--ctx", options.ctx, method === "llama.cpp" ? 3 : 2);
+  const [least, hint] =
+    method === "llama.cpp"
+      ? [3, "method llama.cpp scores the second half of a window, which a narrower one has not"]
+      : [2, "the first id of a window is only read, so that one more is needed to be scored"];
+  const asked = count(
+    "--ctx",
+    options.ctx,
+    least,
+    `${hint}; without --ctx it is ${ownWidth(method, options)}`,
+  );
   const wanted = asked ?? methodWidth[method];
   if (wanted <= options.modelMax) return wanted;
   if (asked !== undefined) {
@@ -86,11 +97,16 @@ function width(method: Method, options: LayoutOptions, warnings: string[]): numb
       `the window of method ${method} is ${wanted}, but the model reads at most ${options.modelMax}, which is used`,
     );
   }
-  return options.modelMax;
+  return ownWidth(method, options);
+}
+
+/** Where no width is asked for. */
+function ownWidth(method: Method, { modelMax }: LayoutOptions): number {
+  return Math.min(methodWidth[method], modelMax);
 }
 
 function strideOf(method: Method, options: LayoutOptions, ctx: number): number {
-  const asked = count("--stride", options.stride, 1);
+  const asked = count("--stride", options.stride, 1, `use a stride of 1 to ${ctx}`);
   if (method !== "hf") {
     if (asked === undefined) return ctx;
     throw new UsageError(`--stride ${asked} goes with --method hf only, not with ${method}`, {
@@ -109,9 +125,9 @@ function strideOf(method: Method, options: LayoutOptions, ctx: number): number {
   return stride;
 }
 
-function count(option: string, value: number | undefined, min: number): number | undefined {
+function count(option: string, value: number | undefined, min: number, hint: string): number | undefined {
   if (value === undefined || (Number.isSafeInteger(value) && value >= min)) return value;
-  throw new UsageError(`${option} is ${value}, but must be an integer of at least ${min}`);
+  throw new UsageError(`${option} is ${value}, but must be an integer of at least ${min}`, { hint });
 }
 
 function* walk(

@@ -19,13 +19,20 @@ export class JsonFields {
     this.#path = path;
   }
 
-  /** Parses a document that must be an object. @throws FormatError when it is not, or is not JSON of the dialect */
-  static parse(bytes: Uint8Array, file: string, dialect: JsonDialect = "strict"): JsonFields {
+  /**
+   * Parses a document that must be an object.
+   * @param hint what to do where it is another kind of value
+   * @throws FormatError when it is not, or is not JSON of the dialect
+   */
+  static parse(
+    bytes: Uint8Array,
+    file: string,
+    dialect: JsonDialect = "strict",
+    hint = "the file is damaged or is another file under this name",
+  ): JsonFields {
     const value = parseJson(bytes, file, dialect);
     if (!(value instanceof Map)) {
-      throw new FormatError(`${quote(file)}: expected a JSON object, found ${show(value)}`, {
-        hint: "the file is damaged or is another file under this name",
-      });
+      throw new FormatError(`${quote(file)}: expected a JSON object, found ${show(value)}`, { hint });
     }
     return new JsonFields(value, file);
   }

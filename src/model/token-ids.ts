@@ -12,8 +12,8 @@ import { JsonFields } from "./json-fields.ts";
  *   not in the vocabulary
  */
 export function parseTokenIds(bytes: Uint8Array, spec: ModelSpec, file: string): Int32Array[] {
-  const fields = JsonFields.parse(bytes, file);
-  const sequences = fields.required("input_ids", fields.value("input_ids"));
+  const fields = JsonFields.parse(bytes, file, "strict", tokenIdsHint);
+  const sequences = fields.value("input_ids") ?? fields.fail('"input_ids" is missing', tokenIdsHint);
   if (!Array.isArray(sequences) || sequences.length === 0 || !sequences.every(Array.isArray)) {
     return fields.fail('"input_ids" must be a list of lists of ids', tokenIdsHint);
   }
@@ -26,16 +26,29 @@ export function parseTokenIds(bytes: Uint8Array, spec: ModelSpec, file: string):
 const tokenIdsHint = 'write {"input_ids": [[...], ...]}, one list of token ids for each sequence';
 
 function readSequence(sequence: readonly JsonValue[], spec: ModelSpec, name: string): Int32Array {
-  const refuse = (problem: string) => new FormatError(`${name} ${problem}`, { hint: tokenIdsHint });
-  if (sequence.length < 2) throw refuse(`has ${sequence.length} ids, but at least 2 are needed`);
+  const refuse = (problem: string, hint: string) => new FormatError(`${name} ${problem}`, { hint });
+  if (sequence.length < 2) {
+    throw refuse(
+      `has ${sequence.length} ids, but at least 2 are needed`,
+      "the first id of a sequence is only read: leave out sequences that have no other",
+    );
+  }
   if (sequence.length > spec.maxPositions) {
-    throw refuse(`has ${sequence.length} ids, more than the ${spec.maxPositions} that the model reads`);
+    throw refuse(
+      `has ${sequence.length} ids, more than the ${spec.maxPositions} that the model reads`,
+      `cut it into sequences of at most ${spec.maxPositions} ids; the limit is max_position_embeddings of its config.json`,
+    );
   }
   return Int32Array.from(sequence, (item, at) => {
     const text = isNumber(item) ? item.text : undefined;
-    if (text === undefined || !/^\d{1,10}$/.test(text)) throw refuse(`has no token id at ${at}`);
+    if (text === undefined || !/^\d{1,10}$/.test(text)) {
+      throw refuse(`has no token id at ${at}`, "a token id is a whole number from 0, without quotes");
+    }
     if (Number(text) >= spec.vocabSize) {
-      throw refuse(`has id ${text} at ${at}, but the model's vocabulary has ${spec.vocabSize}`);
+      throw refuse(
+        `has id ${text} at ${at}, but the model's vocabulary has ${spec.vocabSize}`,
+        "make the ids with the tokenizer of this model",
+      );
     }
     return Number(text);
   });

@@ -356,7 +356,9 @@ async function file(t: TestContext, content: string | Buffer): Promise<string> {
 
 for (const [what, args, code, sentence] of refusals) {
   test(`refused with ${code}: ${what}`, async (t) => {
-    assertRefused(await evaluate(t, await args(t)), code, sentence);
+    const run = await evaluate(t, await args(t));
+    assertRefused(run, code, sentence);
+    assert.match(run.stderr, /^Hint: /m);
   });
 }
 

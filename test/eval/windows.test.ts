@@ -172,9 +172,15 @@ for (const [name, n, method, options, error] of [
 ] as const) {
   test(`refuses ${name}`, () => {
     const [errorName, message] = error;
-    assert.throws(() => draw(n, method, options), { name: errorName, message });
+    assert.throws(() => draw(n, method, options), { name: errorName, message, hint: /./ });
   });
 }
+
+test("the hint of a window that scores nothing says why, and what the method's own is", () => {
+  assert.throws(() => draw(9, "plain", { ctx: 1 }), { hint: /first id .* is only read.* it is 2048$/ });
+  assert.throws(() => draw(9, "llama.cpp", { ctx: 2 }), { hint: /second half.* it is 512$/ });
+  assert.throws(() => draw(9, "hf", { ctx: 1, modelMax: 64 }), { hint: /it is 64$/ });
+});
 
 test("agrees with a slow reading of the definitions on random layouts", () => {
   const random = new Prng(5);
