@@ -28,6 +28,7 @@ import { quote } from "../safetensors/quote.ts";
 import { readWholeFile } from "../safetensors/reader.ts";
 import { createEvalProgress } from "../ui/eval-progress.ts";
 import type { EvalFlags } from "./eval.ts";
+import type { Resume, Warn } from "./eval-resume.ts";
 import { claimResume, openResume } from "./eval-resume.ts";
 import { freeMemory } from "./free-memory.ts";
 import { locateModel } from "./hub-model.ts";
@@ -82,32 +83,52 @@ async function run(
   const { task, warnings } = await makeTask(files, flags);
   for (const warning of warnings) if (!flags.quiet) process.stderr.write(`Warning: ${warning}\n`);
   const precisions = flags.precision ?? availablePrecisions(files);
-  const { activations, perToken, ropeFrequencies } = flags;
   const identity = identityOf(files, task, precisions, flags);
   const place = await claimResume(identity, named, flags);
-  const codec = createCodec({ threads: flags.threads });
-  const device = createCpuDevice({ threads: flags.threads });
-  const interrupt = interruptSignal("an evaluation goes on with --resume");
+  try {
+    const open = (warn: Warn) => place && openResume(place, identity, flags, warn);
+    const { result, device } = await measure(named, files, task, precisions, flags, open);
+    const outcomes = gates.map((gate) => evaluateGate(gate, result.precisions));
+    const failed = outcomes.filter((gate) => gate.failed);
+    // Also under --json and --quiet: exit 1 alone would not say which gate it was.
+    for (const { message } of failed) process.stderr.write(`gate failed: ${message}\n`);
+    const used = { threads: flags.threads, device, ...(repository !== undefined && { model: repository }) };
+    const document = makeDocument("eval", gates.length > 0 ? { ...result, gates: outcomes } : result, used);
+    return {
+      document,
+      report: evaluationReport(result, terminalWidth()),
+      exitCode: failed.length > 0 ? 1 : 0,
+    };
+  } finally {
+    await place?.release();
+  }
+}
+
+/** Runs the model, with progress, and takes down what it needs for that. */
+async function measure(
+  named: string,
+  files: ModelFiles,
+  task: EvalTask,
+  precisions: readonly Precision[],
+  flags: EvalFlags,
+  openResume: (warn: Warn) => Promise<Resume | undefined> | undefined,
+): Promise<{ readonly result: EvalResult; readonly device: string }> {
+  const { activations, perToken, ropeFrequencies, threads } = flags;
   const mode = flags.json && flags.progress === "auto" ? "none" : flags.progress;
+  const codec = createCodec({ threads });
+  const device = createCpuDevice({ threads });
+  const interrupt = interruptSignal("an evaluation goes on with --resume");
   const progress = await createEvalProgress(mode, flags.quiet, printable(basename(resolve(named))));
   try {
-    const model = await loadModel(
-      files,
-      device,
-      codec,
-      precisions,
-      flags.maxMemory ?? Math.floor(0.75 * freeMemory()),
-      workloadOf(task.windows),
-    );
-    const settings = {
-      precisions,
-      activations,
-      perToken,
-      ropeFrequencies,
-      signal: interrupt.signal,
-      onEvent: progress.onEvent,
+    const budget = flags.maxMemory ?? Math.floor(0.75 * freeMemory());
+    const model = await loadModel(files, device, codec, precisions, budget, workloadOf(task.windows));
+    const { signal } = interrupt;
+    const { onEvent } = progress;
+    const settings = { precisions, activations, perToken, ropeFrequencies, signal, onEvent };
+    const warn = (message: string): void => {
+      if (!flags.quiet) progress.warn(message);
     };
-    const resume = place && (await openResume(place, identity, flags));
+    const resume = await openResume(warn);
     let result: EvalResult;
     try {
       result = await evaluate(model, task, settings, resume);
@@ -116,28 +137,13 @@ async function run(
       throw error;
     }
     await resume?.close(true);
-    progress.close();
-    const outcomes = gates.map((gate) => evaluateGate(gate, result.precisions));
-    const failed = outcomes.filter((gate) => gate.failed);
-    // Also under --json and --quiet: exit 1 alone would not say which gate it was.
-    for (const { message } of failed) process.stderr.write(`gate failed: ${message}\n`);
-    const used = {
-      threads: flags.threads,
-      device: device.name,
-      ...(repository !== undefined && { model: repository }),
-    };
-    const document = makeDocument("eval", gates.length > 0 ? { ...result, gates: outcomes } : result, used);
-    return {
-      document,
-      report: evaluationReport(result, terminalWidth()),
-      exitCode: failed.length > 0 ? 1 : 0,
-    };
+    progress.close("finished");
+    return { result, device: device.name };
   } finally {
-    progress.close();
+    progress.close("failed");
     interrupt.release();
     device.close();
     codec.close();
-    await place?.release();
   }
 }
 

@@ -17,6 +17,9 @@ const cachePlace = {
   another: "another cache directory with XDG_CACHE_HOME",
 };
 
+/** Tells the user; of progress that is being drawn nothing is overwritten. */
+export type Warn = (message: string) => void;
+
 /** Where one evaluation writes its finished windows down; no other run does while this one holds it. */
 export type ResumePlace = { readonly path: string; release(): Promise<void> };
 
@@ -32,8 +35,11 @@ export async function claimResume(
   model: string,
   flags: EvalFlags,
 ): Promise<ResumePlace | undefined> {
+  const warn: Warn = (message) => {
+    if (!flags.quiet) process.stderr.write(`Warning: ${message}\n`);
+  };
   const path = join(cacheDirectory(), "eval", `${identity}.jsonl`);
-  return orWarn(path, flags, async () => {
+  return orWarn(path, flags, warn, async () => {
     await makeDirectories(dirname(path), cachePlace);
     const lockPath = `${path}.lock`;
     const lock = await lockFile(lockPath);
@@ -58,23 +64,30 @@ export type Resume = {
   close(finished: boolean): Promise<void>;
 };
 
-/** Opens the file at a place that was claimed. @throws MachineError under --resume */
+/**
+ * Opens the file at a place that was claimed.
+ *
+ * @param warn also while the evaluation runs
+ * @throws MachineError under --resume
+ */
 export async function openResume(
   { path }: ResumePlace,
   identity: string,
   flags: EvalFlags,
+  warn: Warn,
 ): Promise<Resume | undefined> {
-  const opened = await orWarn(path, flags, () => ResumeFile.open(path, identity, flags.resume));
+  const opened = await orWarn(path, flags, warn, () => ResumeFile.open(path, identity, flags.resume));
   if (opened === undefined) return undefined;
   const { file, done } = opened;
-  for (const defect of defectsOf(opened, path)) warn(flags, defect);
+  for (const defect of defectsOf(opened, path)) warn(printable(defect));
   let writing = true;
   const add = async (record: WindowRecord): Promise<void> => {
     if (!writing) return;
     await file.add(record).catch((error) => {
       // Hours of work need not end with the space on another disk.
       writing = false;
-      warn(flags, `from here on this run cannot be resumed: ${outputError(error, path, cachePlace).message}`);
+      const { message } = outputError(error, path, cachePlace);
+      warn(printable(`from here on this run cannot be resumed: ${message}`));
     });
   };
   return { done, file: { add }, close: (finished) => file.close(finished) };
@@ -101,18 +114,19 @@ function defectsOf({ done, isForeign, refused, repeated }: Earlier, path: string
   return defects;
 }
 
-async function orWarn<T>(path: string, flags: EvalFlags, work: () => Promise<T>): Promise<T | undefined> {
+async function orWarn<T>(
+  path: string,
+  { resume }: EvalFlags,
+  warn: Warn,
+  work: () => Promise<T>,
+): Promise<T | undefined> {
   try {
     return await work();
   } catch (error) {
     if (error instanceof UsageError) throw error;
     const failure = error instanceof NestedFpError ? error : outputError(error, path, cachePlace);
-    if (flags.resume) throw failure;
-    warn(flags, `this run cannot be resumed: ${failure.message}`);
+    if (resume) throw failure;
+    warn(printable(`this run cannot be resumed: ${failure.message}`));
     return undefined;
   }
-}
-
-function warn({ quiet }: EvalFlags, message: string): void {
-  if (!quiet) process.stderr.write(`Warning: ${printable(message)}\n`);
 }

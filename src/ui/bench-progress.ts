@@ -2,6 +2,7 @@ import type { BenchRow } from "../bench/row.ts";
 import type { BenchEvent } from "../bench/runner.ts";
 import { formatNumber, printable } from "../report/format.ts";
 import type { BenchScreenProps } from "./bench-screen.tsx";
+import { openLiveScreen } from "./live-screen.ts";
 import type { ProgressMode } from "./progress.ts";
 import { redraws, secondsBeforeLines } from "./progress.ts";
 
@@ -24,45 +25,36 @@ export async function createBenchProgress(
 const shownRows = 16;
 
 async function liveTable(device: string): Promise<BenchProgress> {
-  const [{ render }, { createElement }, { BenchScreen }] = await Promise.all([
-    import("ink"),
+  const [screen, { createElement }, { BenchScreen }] = await Promise.all([
+    openLiveScreen(),
     import("react"),
     import("./bench-screen.tsx"),
   ]);
   const count = new Count();
-  const columns = (): number => process.stderr.columns || 80;
-  let props: BenchScreenProps = {
+  let props: Omit<BenchScreenProps, "columns" | "height"> = {
     device: printable(device),
     done: 0,
     points: 0,
     rows: [],
-    columns: columns(),
   };
-  const app = render(createElement(BenchScreen, props), {
-    stdout: process.stderr,
-    stderr: process.stderr,
-    exitOnCtrlC: false,
-    patchConsole: false,
-  });
-  let closed = false;
+  const show = (): void => {
+    const state = props;
+    screen.show((columns, height) => createElement(BenchScreen, { ...state, columns, height }));
+  };
+  show();
   return {
     onEvent: (event) => {
       count.add(event);
       const { done, points, secondsLeft } = count;
-      props = { ...props, done, points, secondsLeft, columns: columns() };
+      props = { ...props, done, points, secondsLeft };
       if (event.type === "point") {
         const { shape, m } = event;
         props = { ...props, current: `${printable(shape.names[0] ?? "")} ${shape.n} x ${shape.k}, M ${m}` };
       }
       if (event.type === "rows") props = { ...props, rows: [...props.rows, ...event.rows].slice(-shownRows) };
-      app.rerender(createElement(BenchScreen, props));
+      show();
     },
-    close: () => {
-      if (closed) return;
-      closed = true;
-      app.clear();
-      app.unmount();
-    },
+    close: () => screen.close("remove"),
   };
 }
 

@@ -1,6 +1,7 @@
 import { Box, Text } from "ink";
 import type { BenchRow } from "../bench/row.ts";
 import { formatNumber, formatRate, formatSeconds, printable } from "../report/format.ts";
+import { barLine } from "./bar-line.ts";
 
 export type BenchScreenProps = {
   readonly device: string;
@@ -13,25 +14,28 @@ export type BenchScreenProps = {
   readonly rows: readonly BenchRow[];
   /** Of the terminal; no line is wrapped. */
   readonly columns: number;
+  /** Of the terminal, in lines; the oldest rows that there is no room for are left out. */
+  readonly height: number;
 };
 
-const barWidth = 24;
+// The device, the bar, the point in work, and the line of the cursor.
+const otherLines = 4;
 
 /** The state of a benchmark: how far it is, and the latest rows with bars of their throughput. */
-export function BenchScreen({ device, done, points, secondsLeft, current, rows, columns }: BenchScreenProps) {
+export function BenchScreen({ device, current, columns, height, ...state }: BenchScreenProps) {
+  const { done, points } = state;
   const width = Math.max(1, columns - 1);
-  const share = points === 0 ? 0 : done / points;
-  const filled = Math.round(barWidth * share);
+  const { full, empty, facts } = barLine(points === 0 ? 0 : done / points, factsOf(state), width);
+  const rows = state.rows.slice(-Math.max(1, height - otherLines));
   const fastest = fastestByPoint(rows);
-  const layout = rowLayout(width);
+  const cells = rows.map((row, index) => cellsOf(row, rows[index - 1]));
+  const layout = layoutOf(cells, width);
   return (
     <Box flexDirection="column" width={width}>
       <Text wrap="truncate">{device}</Text>
       <Text wrap="truncate">
-        {done} of {points} points
-        {secondsLeft === undefined ? "" : ` | ETA ${formatSeconds(secondsLeft)}`}{" "}
-        <Text color="cyan">{"█".repeat(filled)}</Text>
-        {"░".repeat(barWidth - filled)}
+        <Text color="cyan">{full}</Text>
+        {`${empty}${facts}`}
       </Text>
       {current === undefined || done === points ? null : (
         <Text dimColor wrap="truncate">
@@ -42,75 +46,99 @@ export function BenchScreen({ device, done, points, secondsLeft, current, rows, 
         <Row
           key={`${pointOf(row)} ${row.kernel} ${row.config}`}
           row={row}
-          fastest={fastest.get(pointOf(row)) ?? 0}
-          opens={index === 0 || pointOf(rows[index - 1] ?? row) !== pointOf(row)}
+          cells={cells[index] ?? cellsOf(row, undefined)}
           layout={layout}
+          share={(row.tflops ?? 0) / (fastest.get(pointOf(row)) || 1)}
         />
       ))}
     </Box>
   );
 }
 
-const pointWidth = 22;
-const kernelWidth = 12;
-const rateWidth = 15;
-const timeWidth = 12;
-const ratioWidth = 9;
-const widestBar = 16;
-const narrowestBar = 4;
+/** The same said shorter and shorter. */
+function factsOf({
+  done,
+  points,
+  secondsLeft,
+}: Pick<BenchScreenProps, "done" | "points" | "secondsLeft">): [string, ...string[]] {
+  const left = secondsLeft === undefined ? "" : ` | ETA ${formatSeconds(secondsLeft)}`;
+  return [`${done} of ${points} points${left}`, `${done} of ${points}${left}`, `${done} of ${points}`];
+}
 
-type RowLayout = {
-  /** The point has a line of its own above its rows. */
-  readonly pointAbove: boolean;
-  readonly bar: number;
-  readonly rate: boolean;
+type Cells = {
+  readonly point: string;
+  readonly kernel: string;
+  readonly rate: string;
+  readonly time: string;
+  readonly ratio: string;
 };
 
-/** Time and ratio always have room; a narrow terminal first shortens the bar, then loses the rate. */
-function rowLayout(width: number): RowLayout {
-  const room = width - kernelWidth - timeWidth - ratioWidth;
-  const pointAbove = room < pointWidth;
-  const left = pointAbove ? room : room - pointWidth;
-  const rate = left >= rateWidth + narrowestBar;
-  const bar = Math.min(widestBar, left - (rate ? rateWidth : 0));
-  return { pointAbove, bar: bar < narrowestBar ? 0 : bar, rate };
+/** @param before the row above, whose point is not named again */
+function cellsOf(row: BenchRow, before: BenchRow | undefined): Cells {
+  const opens = before === undefined || pointOf(before) !== pointOf(row);
+  return {
+    point: opens ? `${row.n} x ${row.k}, M ${row.m} ` : "",
+    kernel: `${row.kernel} `,
+    rate: row.tflops === null ? "" : ` ${formatRate(row.tflops)}`,
+    time: row.median_us === null ? "" : ` ${formatNumber(row.median_us)} us`,
+    ratio: row.vs_fp16 === null ? "" : ` x ${row.vs_fp16.toFixed(3)}`,
+  };
+}
+
+/** Widths of the columns; 0 for one that there is no room for. */
+type Layout = { readonly [name in keyof Cells | "bar"]: number };
+
+const widestBar = 16;
+const narrowestBar = 6;
+
+/** What says most comes first: the ratio, the time, the rate, and a bar in what they leave. */
+function layoutOf(cells: readonly Cells[], width: number): Layout {
+  const widest = (key: keyof Cells): number =>
+    cells.reduce((most, cell) => Math.max(most, cell[key].length), 0);
+  const [point, kernel] = [widest("point"), widest("kernel")];
+  let room = width - point - kernel;
+  const take = (wanted: number): number => {
+    if (wanted > room) {
+      room = 0;
+      return 0;
+    }
+    room -= wanted;
+    return wanted;
+  };
+  const [ratio, time, rate] = [take(widest("ratio")), take(widest("time")), take(widest("rate"))];
+  return { point, kernel, rate, time, ratio, bar: room < narrowestBar ? 0 : Math.min(widestBar, room) };
 }
 
 type RowProps = {
   readonly row: BenchRow;
-  /** TFLOP/s of the fastest row of this point. */
-  readonly fastest: number;
-  /** The first of its point, which names it. */
-  readonly opens: boolean;
-  readonly layout: RowLayout;
+  readonly cells: Cells;
+  readonly layout: Layout;
+  /** Of the throughput of the fastest row of this point. */
+  readonly share: number;
 };
 
-function Row({ row, fastest, opens, layout }: RowProps) {
-  const point = opens ? `${row.n} x ${row.k}, M ${row.m}` : "";
-  return (
-    <Box flexDirection="column">
-      {layout.pointAbove && opens ? <Text wrap="truncate">{point}</Text> : null}
+function Row({ row, cells, layout, share }: RowProps) {
+  const { point, kernel, rate, time, ratio, bar } = layout;
+  const name = `${cells.point.padEnd(point)}${cells.kernel.padEnd(kernel)}`;
+  if (row.tflops === null || row.median_us === null) {
+    return (
       <Text wrap="truncate">
-        {layout.pointAbove ? "" : point.padEnd(pointWidth)}
-        {row.kernel.padEnd(kernelWidth)}
-        <Speed row={row} fastest={fastest} layout={layout} />
+        {name}
+        <Text color="red">{row.status}</Text>
       </Text>
-    </Box>
-  );
-}
-
-function Speed({ row, fastest, layout: { bar, rate } }: Omit<RowProps, "opens">) {
-  if (row.tflops === null || row.median_us === null) return <Text color="red">{row.status}</Text>;
-  const filled = Math.max(1, Math.round((bar * row.tflops) / fastest));
+    );
+  }
+  const filled = bar === 0 ? 0 : Math.max(1, Math.round(bar * share));
   return (
-    <>
-      <Text color={colourOf(row)}>{bar === 0 ? "" : "█".repeat(filled).padEnd(bar)}</Text>
-      {rate ? ` ${formatRate(row.tflops)}`.padEnd(rateWidth) : ""}
-      {`${formatNumber(row.median_us)} us`.padStart(timeWidth)}
-      <Text bold>{row.vs_fp16 === null ? "" : ` x ${row.vs_fp16.toFixed(3)}`}</Text>
+    <Text wrap="truncate">
+      {name}
+      <Text color={colourOf(row)}>{"█".repeat(filled).padEnd(bar)}</Text>
+      {rate === 0 ? "" : cells.rate.padStart(rate)}
+      {time === 0 ? "" : cells.time.padStart(time)}
+      <Text bold>{ratio === 0 ? "" : cells.ratio.padStart(ratio)}</Text>
       {row.throttled ? <Text color="yellow"> throttled</Text> : null}
       <Text dimColor> {printable(row.config ?? "")}</Text>
-    </>
+    </Text>
   );
 }
 

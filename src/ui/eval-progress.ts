@@ -1,10 +1,15 @@
 import type { EvalEvent } from "../eval/eval.ts";
 import type { Perplexity } from "../eval/metrics.ts";
+import { openLiveScreen } from "./live-screen.ts";
 import type { ProgressMode } from "./progress.ts";
 import { redraws, secondsBeforeLines } from "./progress.ts";
 
 /** Draws an evaluation on stderr. `close` must be called before anything else is printed there. */
-export type EvalProgress = { readonly onEvent: (event: EvalEvent) => void; close(): void };
+export type EvalProgress = {
+  readonly onEvent: (event: EvalEvent) => void;
+  warn(message: string): void;
+  close(end: "finished" | "failed"): void;
+};
 
 /** A live table on a terminal, else a line for every tenth of the text. */
 export async function createEvalProgress(
@@ -17,47 +22,28 @@ export async function createEvalProgress(
   return tenths(mode === "auto" && !quiet ? secondsBeforeLines : Number.POSITIVE_INFINITY);
 }
 
-// ink redraws the screen for each state; more often than this only costs time.
-const redrawMs = 150;
-
 async function liveTable(model: string): Promise<EvalProgress> {
-  const [{ render }, { createElement }, { EvalScreen }] = await Promise.all([
-    import("ink"),
+  const [screen, { createElement }, { EvalScreen }] = await Promise.all([
+    openLiveScreen(),
     import("react"),
     import("./eval-screen.tsx"),
   ]);
   const clock = new Clock();
   let partial: ReadonlyMap<string, Perplexity> = new Map();
-  let drawn = Number.NEGATIVE_INFINITY;
-  let closed = false;
-  const screen = (event: EvalEvent) =>
-    createElement(EvalScreen, {
-      model,
-      ...event,
-      partial,
-      secondsLeft: clock.secondsLeft(event.share),
-      columns: process.stderr.columns || 80,
-    });
-  const first: EvalEvent = { share: 0, windowsDone: 0, windows: 0 };
-  const app = render(screen(first), {
-    stdout: process.stderr,
-    stderr: process.stderr,
-    exitOnCtrlC: false,
-    patchConsole: false,
-  });
+  const show = ({ share, windowsDone, windows }: EvalEvent): void => {
+    const secondsLeft = clock.secondsLeft(share);
+    const state = { model, share, windowsDone, windows, secondsLeft, partial };
+    screen.show((columns) => createElement(EvalScreen, { ...state, columns }));
+  };
+  show({ share: 0, windowsDone: 0, windows: 0 });
   return {
     onEvent: (event) => {
       partial = event.partial ?? partial;
-      if (performance.now() - drawn < redrawMs && event.share < 1) return;
-      drawn = performance.now();
-      app.rerender(screen(event));
+      show(event);
     },
-    close: () => {
-      if (closed) return;
-      closed = true;
-      app.clear();
-      app.unmount();
-    },
+    warn: (message) => screen.print(`Warning: ${message}`),
+    // The report says all that the table did. Of a run that did not get there the table is the only result.
+    close: (end) => screen.close(end === "finished" || partial.size === 0 ? "remove" : "leave"),
   };
 }
 
@@ -84,6 +70,9 @@ function tenths(quietSeconds: number): EvalProgress {
       ];
       process.stderr.write(`${parts.filter((part) => part !== "").join(" | ")}
 `);
+    },
+    warn: (message) => {
+      process.stderr.write(`Warning: ${message}\n`);
     },
     close: () => undefined,
   };

@@ -1,5 +1,6 @@
 import { Box, Text } from "ink";
 import type { Perplexity } from "../eval/metrics.ts";
+import { barLine } from "./bar-line.ts";
 
 export type EvalScreenProps = {
   readonly model: string;
@@ -13,16 +14,25 @@ export type EvalScreenProps = {
   readonly columns: number;
 };
 
-/** The state of an evaluation: a bar, and the perplexity of each precision so far. */
-export function EvalScreen({ model, partial, columns, ...state }: EvalScreenProps) {
+/**
+ * The state of an evaluation: a bar, and the perplexity of each precision so far. No wider than it must be: what fits a
+ * terminal that is made narrower is not folded by it.
+ */
+export function EvalScreen({ model, partial, columns, share, secondsLeft, ...count }: EvalScreenProps) {
   const width = Math.max(1, columns - 1);
-  const { bar, facts } = barLine(state, width);
+  const { full, empty, facts } = barLine(share, factsOf(share, secondsLeft), width);
+  const window = windowOf(count, width);
   return (
     <Box flexDirection="column" width={width}>
-      <Text wrap="truncate-middle">{model}</Text>
+      <Box>
+        <Text wrap="truncate-middle">{model}</Text>
+        <Box flexShrink={0}>
+          <Text>{window}</Text>
+        </Box>
+      </Box>
       <Text wrap="truncate">
-        <Text color="cyan">{"█".repeat(bar.filled)}</Text>
-        {`${"░".repeat(bar.width - bar.filled)}${facts}`}
+        <Text color="cyan">{full}</Text>
+        {`${empty}${facts}`}
       </Text>
       {tableRows(partial, width).map(({ precision, ppl, error, ratio }) => (
         <Text key={precision} wrap="truncate">
@@ -36,29 +46,21 @@ export function EvalScreen({ model, partial, columns, ...state }: EvalScreenProp
   );
 }
 
-const widestBar = 24;
-const narrowestBar = 6;
+const leastName = 8;
 
-/** The bar gets what the facts leave; a line too short for all of them keeps the share, then the time left. */
-function barLine(
-  {
-    share,
-    windowsDone,
-    windows,
-    secondsLeft,
-  }: Pick<EvalScreenProps, "share" | "windowsDone" | "windows" | "secondsLeft">,
+/** Nothing where it would leave the model no room, or where the number of windows is not known yet. */
+function windowOf(
+  { windowsDone, windows }: Pick<EvalScreenProps, "windowsDone" | "windows">,
   width: number,
-): { readonly bar: { readonly width: number; readonly filled: number }; readonly facts: string } {
+): string {
+  const text = ` | window ${windowsDone} of ${windows}`;
+  return windows === 0 || text.length + leastName > width ? "" : text;
+}
+
+/** A line too short for both keeps the share. */
+function factsOf(share: number, secondsLeft: number | undefined): [string, ...string[]] {
   const percent = `${(100 * share).toFixed(1)} %`;
-  const left = secondsLeft === undefined ? [] : [`ETA ${duration(secondsLeft)}`];
-  const window = windows === 0 ? [] : [`window ${windowsDone} of ${windows}`];
-  const choices = [[percent, ...window, ...left], [percent, ...left], [percent]].map((parts) =>
-    parts.join(" | "),
-  );
-  const facts = choices.find((text) => narrowestBar + 1 + text.length <= width) ?? percent;
-  const room = Math.min(widestBar, width - facts.length - 1);
-  if (room < narrowestBar) return { bar: { width: 0, filled: 0 }, facts };
-  return { bar: { width: room, filled: Math.round(room * share) }, facts: ` ${facts}` };
+  return secondsLeft === undefined ? [percent] : [`${percent} | ETA ${duration(secondsLeft)}`, percent];
 }
 
 type Row = {

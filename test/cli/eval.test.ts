@@ -6,6 +6,7 @@ import type { TestContext } from "node:test";
 import { test } from "node:test";
 import { reservedBytes } from "../../src/model/load.ts";
 import { scratchDirectory } from "../convert/scratch.ts";
+import { FakeTerminal } from "../ui/fake-terminal.ts";
 import type { Run } from "./run.ts";
 import { assertOk, assertRefused, documentOf, nestedfp, root, start } from "./run.ts";
 
@@ -127,7 +128,8 @@ test("an interrupted run goes on with the windows that are left, to the same res
 /** An evaluation that was killed on its way, the file that it left, and how it goes on. */
 async function killedRun(t: TestContext) {
   const cache = await scratchDirectory(t);
-  const args = [tiny, "--text", text, "--precision", "fp16", "--ctx", "32", "--json"];
+  const texts = [text, text, text]; // so that it is not over before it is killed
+  const args = [tiny, "--text", ...texts, "--precision", "fp16", "--ctx", "32", "--json"];
   const started = start(["eval", ...args, "--progress", "plain"], { env: { XDG_CACHE_HOME: cache } });
   await started.line(/^[1-9]0% \| window [1-9]/);
   started.child.kill("SIGKILL");
@@ -136,9 +138,9 @@ async function killedRun(t: TestContext) {
   const [name = ""] = readdirSync(folder).filter((entry) => entry.endsWith(".jsonl"));
   const path = join(folder, name);
   const lines = readFileSync(path, "utf8").split("\n").slice(0, -1);
-  const resume = async (changed: readonly string[]): Promise<string> => {
+  const resume = async (changed: readonly string[], ...more: readonly string[]): Promise<string> => {
     writeFileSync(path, changed.map((line) => `${line}\n`).join(""));
-    const run = await evaluate(t, [...args, "--resume"], cache);
+    const run = await evaluate(t, [...args, "--resume", ...more], cache);
     assert.deepEqual(documentOf<Result>(run).result, documentOf<Result>(await evaluate(t, args)).result);
     return run.stderr.replaceAll(JSON.stringify(path), "FILE");
   };
@@ -172,6 +174,51 @@ test("a file that begins with another evaluation is not gone on with", async (t)
     await resume(['{"identity":"other"}', ...lines.slice(1)]),
     "Warning: FILE does not begin as eval wrote it: every window is evaluated again\n",
   );
+});
+
+/** What a terminal shows that was sent this. */
+function shown(stderr: string): readonly string[] {
+  const terminal = new FakeTerminal(80);
+  terminal.write(stderr);
+  return terminal.lines;
+}
+
+test("of the live table nothing is left when the report comes, and a warning stays", async (t) => {
+  const { lines, resume } = await killedRun(t);
+  const stderr = await resume([...lines, "garbage"], "--progress", "tty");
+  assert.match(stderr, /tiny-llama/);
+  assert.match(shown(stderr).join("\n"), /^Warning: a line of FILE is not as eval wrote it .*$/);
+});
+
+test("the live table of an interrupted run stays as it was, where it has a result", async (t) => {
+  const cache = await scratchDirectory(t);
+  const texts = Array.from({ length: 20 }, () => text); // so that it is not over before it is interrupted
+  const args = [
+    "eval",
+    tiny,
+    "--text",
+    ...texts,
+    "--precision",
+    "fp16,fp8",
+    "--ctx",
+    "32",
+    "--progress",
+    "tty",
+  ];
+  const { child, ended } = start(args, { env: { XDG_CACHE_HOME: cache } });
+  await new Promise<void>((resolve) => {
+    child.stderr?.on("data", (bytes) => /window [1-9]/.test(String(bytes)) && resolve());
+    child.on("close", () => resolve());
+  });
+  child.kill("SIGINT");
+  const { code, stderr } = await ended;
+  assert.equal(code, 130);
+  const [title, bar, fp16, fp8, ...error] = shown(stderr);
+  assert.match(title ?? "", /^tiny-llama \| window \d+ of \d+$/);
+  assert.match(bar ?? "", /^█+░+ \d+\.\d % \| ETA (\d+ min )?\d+ s$/);
+  assert.match(fp16 ?? "", /^fp16 \d+\.\d{4} \+\/- \d+\.\d{4}$/);
+  assert.match(fp8 ?? "", /^fp8 {2}\d+\.\d{4} \+\/- \d+\.\d{4} x \d\.\d{5}$/);
+  assert.deepEqual(error, ["Error: interrupted by SIGINT", "Hint: an evaluation goes on with --resume"]);
 });
 
 test("a second run of the same evaluation is refused, another one is not", async (t) => {

@@ -26,8 +26,8 @@ function linesAt(columns: number, props: Partial<EvalScreenProps> = {}): string[
 
 test("the screen shows progress and every precision against fp16", () => {
   assert.deepEqual(linesAt(80), [
-    "tiny",
-    `${"█".repeat(12)}${"░".repeat(12)} 50.0 % | window 3 of 6 | ETA 1 min 15 s`,
+    "tiny | window 3 of 6",
+    `${"█".repeat(12)}${"░".repeat(12)} 50.0 % | ETA 1 min 15 s`,
     "fp16        20.0000 +/- 0.2500",
     "nested-fp16 20.0000 +/- 0.2500 x 1.00000",
     "nested-fp8  20.1000 +/- 0.2500 x 1.00500",
@@ -36,7 +36,7 @@ test("the screen shows progress and every precision against fp16", () => {
 
 test("what a narrow terminal has no room for is left out, least important first", () => {
   assert.deepEqual(linesAt(40), [
-    "tiny",
+    "tiny | window 3 of 6",
     `${"█".repeat(8)}${"░".repeat(7)} 50.0 % | ETA 1 min 15 s`,
     "fp16        20.0000",
     "nested-fp16 20.0000 x 1.00000",
@@ -68,7 +68,9 @@ test("no line is wrapped at any width", () => {
     assert.equal(lines.length, 4, `${columns} columns`);
     for (const line of lines) assert.ok(line.length <= Math.max(1, columns - 1), `${columns}: ${line}`);
   }
-  assert.match(linesAt(80, longest)[1] ?? "", /ETA 99 h 59 min$/);
+  const [title, bar] = linesAt(80, longest);
+  assert.match(title ?? "", /^m+…m+ \| window 123456 of 123456$/);
+  assert.match(bar ?? "", /ETA 99 h 59 min$/);
 });
 
 test("before the first window there is no estimate of the time left", () => {
