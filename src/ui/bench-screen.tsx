@@ -71,6 +71,7 @@ type Cells = {
   readonly rate: string;
   readonly time: string;
   readonly ratio: string;
+  readonly config: string;
 };
 
 /** @param before the row above, whose point is not named again */
@@ -82,6 +83,7 @@ function cellsOf(row: BenchRow, before: BenchRow | undefined): Cells {
     rate: row.tflops === null ? "" : ` ${formatRate(row.tflops)}`,
     time: row.median_us === null ? "" : ` ${formatNumber(row.median_us)} us`,
     ratio: row.vs_fp16 === null ? "" : ` x ${row.vs_fp16.toFixed(3)}`,
+    config: row.config === null ? "" : ` ${printable(row.config)}`,
   };
 }
 
@@ -91,7 +93,7 @@ type Layout = { readonly [name in keyof Cells | "bar"]: number };
 const widestBar = 16;
 const narrowestBar = 6;
 
-/** What says most comes first: the ratio, the time, the rate, and a bar in what they leave. */
+/** What says most comes first: the ratio, the time, the rate, then a bar in what they leave, and the configuration. */
 function layoutOf(cells: readonly Cells[], width: number): Layout {
   const widest = (key: keyof Cells): number =>
     cells.reduce((most, cell) => Math.max(most, cell[key].length), 0);
@@ -106,7 +108,8 @@ function layoutOf(cells: readonly Cells[], width: number): Layout {
     return wanted;
   };
   const [ratio, time, rate] = [take(widest("ratio")), take(widest("time")), take(widest("rate"))];
-  return { point, kernel, rate, time, ratio, bar: room < narrowestBar ? 0 : Math.min(widestBar, room) };
+  const bar = room < narrowestBar ? 0 : take(Math.min(widestBar, room));
+  return { point, kernel, rate, time, ratio, bar, config: take(widest("config")) };
 }
 
 type RowProps = {
@@ -118,7 +121,7 @@ type RowProps = {
 };
 
 function Row({ row, cells, layout, share }: RowProps) {
-  const { point, kernel, rate, time, ratio, bar } = layout;
+  const { point, kernel, rate, time, ratio, bar, config } = layout;
   const name = `${cells.point.padEnd(point)}${cells.kernel.padEnd(kernel)}`;
   if (row.tflops === null || row.median_us === null) {
     return (
@@ -137,7 +140,7 @@ function Row({ row, cells, layout, share }: RowProps) {
       {time === 0 ? "" : cells.time.padStart(time)}
       <Text bold>{ratio === 0 ? "" : cells.ratio.padStart(ratio)}</Text>
       {row.throttled ? <Text color="yellow"> throttled</Text> : null}
-      <Text dimColor> {printable(row.config ?? "")}</Text>
+      <Text dimColor>{config === 0 ? "" : cells.config}</Text>
     </Text>
   );
 }

@@ -41,7 +41,7 @@ test("what a narrow terminal has no room for is left out, the ratio last", () =>
     "H100",
     `${"█".repeat(6)}${"░".repeat(18)} 3 of 12 points | ETA 1 min 15 s`,
     "llama o, M 8",
-    "64 x 32, M 4 fp16        50.00 TFLOP/s 100.0 us x 1.000 cu…",
+    "64 x 32, M 4 fp16        50.00 TFLOP/s 100.0 us x 1.000",
     "             nested-fp8  100.0 TFLOP/s 50.00 us x 2.000 th…",
     "             fp8        incorrect",
   ]);
