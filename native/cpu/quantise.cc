@@ -1,5 +1,6 @@
 #include "cpu/quantise.h"
 
+#include <cmath>
 #include <cstring>
 
 #include "codec/float16.h"
@@ -50,7 +51,9 @@ void quantise_fp8(Engine& engine, const uint8_t* words, size_t rows, size_t cols
     for_rows(engine, rows, cols, [&](size_t row) {
         float most = 0;
         for_blocks(kernels, weights, row, [&](size_t, size_t count, const float* values) {
-            most = std::max(most, kernels.max_magnitude(values, count));
+            const float block = kernels.max_magnitude(values, count);
+            // std::max would lose a NaN, and with it the row would become numbers.
+            if (block > most || std::isnan(block)) most = block;
         });
         const float scale = most == 0 ? 1 : most / kE4m3Max;
         scales[row] = scale;

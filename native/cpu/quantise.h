@@ -6,7 +6,8 @@
 
 namespace nestedfp::cpu {
 
-/// binary16 words [rows, cols]: scales[n] = max|w| / 448 (1 if 0), bytes = E4M3(w / scales[n]).
+/// binary16 words [rows, cols]: scales[n] = max|w| / 448, 1 if that is 0, NaN if a w is;
+/// bytes = E4M3(w / scales[n]).
 void quantise_fp8(Engine& engine, const uint8_t* words, size_t rows, size_t cols, uint8_t* bytes,
                   float* scales);
 

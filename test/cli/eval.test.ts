@@ -409,6 +409,27 @@ for (const [what, args, code, sentence] of refusals) {
   });
 }
 
+for (const precision of ["fp16", "nested-fp16", "nested-fp8", "fp8"]) {
+  test(`weights that hold a NaN are refused in ${precision}`, async (t) => {
+    const copy = join(await scratchDirectory(t), "tiny");
+    cpSync(tiny, copy, { recursive: true });
+    damage(join(copy, "model.safetensors"), "model.layers.0.self_attn.q_proj.weight", 0x7e00);
+    const model = precision.startsWith("nested") ? join(await scratchDirectory(t), "out") : copy;
+    if (model !== copy) assertOk(await nestedfp(["convert", copy, "-o", model, "-q"]));
+    const args = [model, "--text", text, "--ctx", "32", "--limit", "1", "--precision", precision];
+    assertRefused(await evaluate(t, args), 4, new RegExp(`the logits of ${precision} .* are not finite`));
+  });
+}
+
+/** Puts a word in place of the sixth of a tensor. */
+function damage(path: string, tensor: string, word: number): void {
+  const bytes = readFileSync(path);
+  const size = Number(bytes.readBigUInt64LE(0));
+  const header = JSON.parse(bytes.toString("utf8", 8, 8 + size));
+  bytes.writeUInt16LE(word, 8 + size + header[tensor].data_offsets[0] + 2 * 5);
+  writeFileSync(path, bytes);
+}
+
 test("the window of a method beyond the model's is cut, with a warning", async (t) => {
   const ids = Array.from({ length: 1100 }, () => "and").join(" ");
   const args = [tiny, "--text", await file(t, ids), "--precision", "fp16", "--method", "gptq", "--json"];

@@ -107,6 +107,16 @@ testEach("rows: scale = max|w| / 448, bytes = E4M3(w / scale), zero rows have sc
   }
 });
 
+testEach("rows: one that holds a NaN, wherever, becomes no numbers, and the others stay", async (device) => {
+  const cols = 3000; // several blocks
+  for (const at of [0, 1, 1500, cols - 1]) {
+    const words = new Uint16Array(3 * cols).fill(0x3c00);
+    words[cols + at] = 0x7e00;
+    const { scales } = await device.quantiseFp8(unalignedBytes(words), 3, cols);
+    assert.deepEqual([...scales], [Math.fround(1 / 448), Number.NaN, Math.fround(1 / 448)], `NaN at ${at}`);
+  }
+});
+
 testEach("rows: a row whose scale is 1 keeps every E4M3 value", async (device) => {
   const codes = Array.from({ length: 256 }, (_, code) => code).filter((code) => (code & 0x7f) !== 0x7f);
   const words = codes.map((code) => roundToHalf(e4m3ToNumber(code)));
