@@ -1,7 +1,8 @@
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { isAbsolute, join } from "node:path";
 
-/** The user's cache directory for nestedfp (XDG base directories). */
+/** The user's cache directory for nestedfp. A relative XDG_CACHE_HOME counts for nothing, as XDG has it. */
 export function cacheDirectory(): string {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "nestedfp");
+  const { XDG_CACHE_HOME: asked = "" } = process.env;
+  return join(isAbsolute(asked) ? asked : join(homedir(), ".cache"), "nestedfp");
 }

@@ -61,7 +61,7 @@ export function addEval(
       new Option(
         "--token-ids <file>",
         'JSON {"input_ids": [[...], ...]} in place of text, a window each',
-      ).conflicts("text"),
+      ).conflicts(["text", "method"]),
     )
     .option(
       "--precision <list>",

@@ -319,6 +319,12 @@ const refusals: readonly (readonly [
     2,
     /--token-ids/,
   ],
+  [
+    "a method for --token-ids",
+    async (t) => [tiny, "--token-ids", await file(t, '{"input_ids": [[1, 2]]}'), "--method", "hf"],
+    2,
+    /--token-ids <file>' cannot be used with option '--method/,
+  ],
   ["a malformed gate", async () => [tiny, "--text", text, "--fail-if", "ppl"], 2, /ppl/],
   ["a stride without its method", async () => [tiny, "--text", text, "--stride", "4"], 2, /--stride/],
   [
@@ -486,4 +492,12 @@ test("without a cache directory that can be written it runs with a warning, and 
   assert.equal(run.code, 0, run.stderr);
   assert.match(run.stderr, /^Warning: this run cannot be resumed: .*ENOTDIR/m);
   assertRefused(await evaluate(t, [...args, "--resume"], "/dev/null"), 3, /ENOTDIR/);
+});
+
+test("a relative XDG_CACHE_HOME is no place for windows to resume", async (t) => {
+  const home = await scratchDirectory(t);
+  const cwd = await scratchDirectory(t);
+  const args = ["eval", tiny, "--text", text, "--precision", "fp16", "--limit", "1", "--ctx", "32"];
+  assertOk(await nestedfp(args, { cwd, env: { HOME: home, XDG_CACHE_HOME: "relative" } }));
+  assert.deepEqual([readdirSync(cwd), readdirSync(home)], [[], [".cache"]]);
 });
