@@ -120,8 +120,9 @@ async function measure(
   const interrupt = interruptSignal("an evaluation goes on with --resume");
   const progress = await createEvalProgress(mode, flags.quiet, printable(basename(resolve(named))));
   try {
-    const budget = flags.maxMemory ?? Math.floor(0.75 * freeMemory());
-    const model = await loadModel(files, device, codec, precisions, budget, workloadOf(task.windows));
+    const { maxMemory } = flags;
+    const memory = { bytes: maxMemory ?? Math.floor(0.75 * freeMemory()), isAsked: maxMemory !== undefined };
+    const model = await loadModel(files, device, codec, precisions, memory, workloadOf(task.windows));
     const { signal } = interrupt;
     const { onEvent } = progress;
     const settings = { precisions, activations, perToken, ropeFrequencies, signal, onEvent };

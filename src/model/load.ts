@@ -1,6 +1,6 @@
 import type { Codec } from "../codec/codec.ts";
 import type { Constants, Device, Precision, Weights } from "../device/device.ts";
-import { UsageError } from "../errors.ts";
+import { MachineError, UsageError } from "../errors.ts";
 import type { ModelSpec } from "./config.ts";
 import { scratchBytesPerToken } from "./decoder.ts";
 import { halfWordsScratch } from "./half-words.ts";
@@ -39,17 +39,25 @@ const fewestTokens = 4096;
  */
 export const reservedBytes = (96 + 2 * 32 + 16) * 1024 ** 2 + halfWordsScratch;
 
+/** Memory to stay below. */
+type MemoryBudget = {
+  readonly bytes: number;
+  /** With --max-memory; else it is what this machine has to give. */
+  readonly isAsked: boolean;
+};
+
 /**
- * Loads what stays in memory, and prepares the layers to stay or to stream under `maxMemory` bytes.
+ * Loads what stays in memory, and prepares the layers to stay or to stream under a budget.
  *
- * @throws UsageError for a precision that the model does not have, or when not even one layer fits
+ * @throws UsageError for a precision that the model does not have, or when not even one layer fits into the memory that
+ *   was asked for; MachineError when none was, and it does not fit
  */
 export async function loadModel(
   files: ModelFiles,
   device: Device,
   codec: Codec,
   precisions: readonly Precision[],
-  maxMemory: number,
+  memory: MemoryBudget,
   workload: Workload,
 ): Promise<LoadedModel> {
   refuseUnavailable(files, precisions);
@@ -66,16 +74,9 @@ export async function loadModel(
     hiddenBytes +
     // Some of the layer before wait for the garbage collector.
     2 * Math.max(...each.map((layer) => loader.copiedBytes(layer)));
-  const forLayers = maxMemory - otherBytes;
+  const forLayers = memory.bytes - otherBytes;
   // Streaming holds the layer in use and the next one.
-  if (forLayers < 2 * layerBytes) {
-    throw new UsageError(
-      `--max-memory ${mebibytes(maxMemory)} MiB is too little: this model needs ${mebibytes(otherBytes + 2 * layerBytes)} MiB`,
-      {
-        hint: "one layer at a time, the next, the embeddings and some windows must fit",
-      },
-    );
-  }
+  if (forLayers < 2 * layerBytes) throw tooLittle(memory, otherBytes + 2 * layerBytes);
   const layers = new LayerSource(loader, spec.layers, forLayers);
   const embedding = await loader.embedding();
   return {
@@ -87,6 +88,20 @@ export async function loadModel(
     head: await loader.head(spec, embedding),
     hiddenBytes: layers.resident ? hiddenBytes : hiddenBytes + forLayers - 2 * layerBytes,
   };
+}
+
+function tooLittle({ bytes, isAsked }: MemoryBudget, neededBytes: number): UsageError | MachineError {
+  const needed = Math.ceil(neededBytes / 1024 ** 2);
+  const what = "one layer at a time, the next, the embeddings and some windows must fit";
+  if (isAsked) {
+    const given = bytes < 1024 ** 2 ? `${bytes} bytes` : `${Math.floor(bytes / 1024 ** 2)} MiB`;
+    const message = `--max-memory is ${given}, which is too little: this model needs ${needed} MiB`;
+    return new UsageError(message, { hint: `give --max-memory ${needed}M or more: ${what}` });
+  }
+  return new MachineError(
+    `this machine has ${Math.floor(bytes / 1024 ** 2)} MiB of memory to spare, and this model needs ${needed} MiB`,
+    { hint: `end other programs, or give --max-memory ${needed}M to try all the same: ${what}` },
+  );
 }
 
 function refuseUnavailable(files: ModelFiles, precisions: readonly Precision[]): void {
@@ -103,8 +118,4 @@ function whyMissing({ nested, converted }: ModelFiles): string {
   return converted
     ? "no weight of this directory was split, `nestedfp inspect` says why: its nested precisions would be fp16"
     : "nested precisions need a directory that `nestedfp convert` wrote";
-}
-
-function mebibytes(bytes: number): number {
-  return Math.ceil(bytes / 1024 ** 2);
 }

@@ -123,9 +123,22 @@ test("neither threads nor streaming nor the company of other windows changes a b
 
 test("too little memory is refused with what is needed", async (t) => {
   const windows = wholeWindows([await sampleIds(8)]);
-  await assert.rejects(runModel(t, tiny, windows, { precisions: ["fp16"], maxMemory: 1e6 }), {
-    exitCode: 2,
-    message: /this model needs \d+ MiB/,
+  const refused = (maxMemory: number, isAsked: boolean, expected: object) =>
+    assert.rejects(runModel(t, tiny, windows, { precisions: ["fp16"], maxMemory, isAsked }), expected);
+  for (const [bytes, given] of [
+    [1, "1 bytes"],
+    [3.5 * 2 ** 20, "3 MiB"],
+  ] as const) {
+    await refused(bytes, true, {
+      exitCode: 2,
+      message: new RegExp(`^--max-memory is ${given}, .* this model needs \\d+ MiB$`),
+      hint: /^give --max-memory \d+M or more/,
+    });
+  }
+  // Nobody who gave no --max-memory is told that it was wrong.
+  await refused(3.5 * 2 ** 20, false, {
+    exitCode: 3,
+    message: /^this machine has 3 MiB of memory to spare, and this model needs \d+ MiB$/,
   });
 });
 

@@ -23,6 +23,8 @@ export type RunOptions = {
   readonly activations?: ActivationFormat;
   /** Bytes; small enough and the layers stream. */
   readonly maxMemory?: number;
+  /** As with --max-memory. */
+  readonly isAsked?: boolean;
   readonly threads?: number;
   /** Fails when all layers fit into maxMemory. */
   readonly mustStream?: boolean;
@@ -40,6 +42,7 @@ export async function runModel(
     precisions,
     activations = "e4m3",
     maxMemory = 2 ** 30,
+    isAsked = true,
     threads = 2,
     mustStream = false,
     ropeFrequencies = "fp32",
@@ -54,7 +57,8 @@ export async function runModel(
   });
   const files = await openModel(directory);
   t.after(() => files.close());
-  const model = await loadModel(files, wrap(device), codec, precisions, maxMemory, workloadOf(windows));
+  const memory = { bytes: maxMemory, isAsked };
+  const model = await loadModel(files, wrap(device), codec, precisions, memory, workloadOf(windows));
   if (mustStream) assert.equal(model.layers.resident, false);
   const task = { method: "token-ids", ctx: 0, windows, textSha256: "" } as const;
   const signal = new AbortController().signal;
