@@ -102,9 +102,9 @@ function defectsOf({ done, isForeign, refused, repeated }: Earlier, path: string
     const lines =
       refused === 1 ? ["a line", "is", "it", "counts"] : [`${refused} lines`, "are", "them", "count"];
     const [what, are, them, count] = lines;
-    const kept = done.length === 1 ? "1 window is" : `${done.length} windows are`;
+    const kept = done.length === 1 ? "1 intact window of it is" : `${done.length} intact windows of it are`;
     defects.push(
-      `${what} of ${name} ${are} not as eval wrote ${them} and ${count} for nothing: ${kept} taken from it`,
+      `${what} of ${name} ${are} not as eval wrote ${them} and ${count} for nothing: ${kept} used`,
     );
   }
   if (repeated > 0) {

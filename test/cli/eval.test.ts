@@ -154,7 +154,7 @@ test("windows that somebody wrote into an interrupted run count for nothing, wit
   const [first = "", second = ""] = lines;
   assert.equal(
     await resume([first, invented, second]),
-    "Warning: a line of FILE is not as eval wrote it and counts for nothing: 1 window is taken from it\n",
+    "Warning: a line of FILE is not as eval wrote it and counts for nothing: 1 intact window of it is used\n",
   );
 });
 
@@ -163,7 +163,7 @@ test("lines that are there twice, empty or torn are told apart", async (t) => {
   const [first = "", second = ""] = lines;
   assert.equal(
     await resume([first, invented, "", "garbage", second, second, second]),
-    "Warning: 2 lines of FILE are not as eval wrote them and count for nothing: 1 window is taken from it\n" +
+    "Warning: 2 lines of FILE are not as eval wrote them and count for nothing: 1 intact window of it is used\n" +
       "Warning: 2 lines of FILE repeat a window: it counts once\n",
   );
 });
