@@ -2,11 +2,12 @@ import type { Listener } from "../convert/events.ts";
 import type { Origin, SourceLocation } from "../convert/source.ts";
 import { chooseSourceRoot } from "../convert/source-root.ts";
 import type { RemoteSource } from "../convert/stream.ts";
-import { NetworkError } from "../errors.ts";
+import { FormatError, NetworkError } from "../errors.ts";
 import { CachedRepository } from "../hub/cache.ts";
 import { HubClient } from "../hub/client.ts";
 import { download } from "../hub/download.ts";
 import { fetchFile } from "../hub/fetch-file.ts";
+import { readRange } from "../hub/read-range.ts";
 import { findWeights, readHeaders, type WeightFiles } from "../hub/remote-checkpoint.ts";
 import type { RepoReference } from "../hub/repo-id.ts";
 import { openRepository, type Repository } from "../hub/repository.ts";
@@ -81,8 +82,24 @@ export async function openRemote(
     origin: originOf(repository),
     index: weights.index,
     shards: shards.map((shard) => ({ ...shard, version: versions.get(shard.name) ?? "" })),
+    read: (name, maxBytes) => readSmall(client, repository, name, maxBytes, signal),
     fetch: (path, target, stop, onBytes) => fetchFile(client, repository, path, target, stop, onBytes),
   };
+}
+
+async function readSmall(
+  client: HubClient,
+  repository: Repository,
+  name: string,
+  maxBytes: number,
+  signal: AbortSignal,
+): Promise<Uint8Array | undefined> {
+  const file = repository.files.find(({ path }) => path === name);
+  if (file === undefined) return undefined;
+  if (file.size <= maxBytes) return readRange(client, repository, file, 0, file.size, signal);
+  throw new FormatError(`${quote(name)} has ${file.size} bytes, more than the limit of ${maxBytes}`, {
+    hint: "it is another file under this name",
+  });
 }
 
 function originOf({

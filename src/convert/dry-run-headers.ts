@@ -8,12 +8,13 @@ import type { MemoryBudget } from "./memory-budget.ts";
 import { peakMemory } from "./memory-budget.ts";
 import type { PlanOptions } from "./plan.ts";
 import { headerRules, planByHeaders } from "./plan.ts";
+import { viewSource } from "./source.ts";
 import { chooseSourceRoot } from "./source-root.ts";
 import type { RemoteSource } from "./stream.ts";
 import { streamPeak } from "./stream-peak.ts";
 
 /**
- * What headers alone tell of a conversion from the Hub; nothing is written and no weights are read.
+ * What headers and config.json tell of a conversion from the Hub; nothing is written and no weights are read.
  *
  * @param stream whether shards would be fetched one at a time, or all into the cache
  * @throws FormatError, UsageError
@@ -26,8 +27,10 @@ export async function dryRunHeaders(
   { budget, listener }: { readonly budget: MemoryBudget; readonly listener: Listener },
 ): Promise<DryRunResult> {
   if (output !== undefined) await warnOfContents(output, listener);
-  const { shards } = remote;
-  const tensors = shards.flatMap(({ header }) => header.tensors);
+  const { shards, origin, index, read } = remote;
+  const label = `${origin.repo}@${origin.revision}`;
+  // What a conversion would refuse.
+  const { tensors } = await viewSource({ root: "", index, shards }, label, origin, read);
   const plan = planByHeaders(tensors, headerRules(tensors, options), options);
   refuseCollisions(tensors, plan);
   const { split, kept, coverage, reasons } = summarise(tensors, (name) => plannedTensor(plan, name));

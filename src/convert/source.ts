@@ -9,6 +9,7 @@ import { parseJson } from "../safetensors/json.ts";
 import { quote } from "../safetensors/quote.ts";
 import type { Shard } from "../safetensors/reader.ts";
 import { readWholeFile } from "../safetensors/reader.ts";
+import { systemCode } from "../safetensors/system-error.ts";
 import { refuseQuantised } from "./already-quantised.ts";
 import type { SourceRoot } from "./source-root.ts";
 import { chooseSourceRoot, listSourceRoot } from "./source-root.ts";
@@ -57,6 +58,9 @@ export type SourceView = {
   readonly tensors: readonly TensorInfo[];
 };
 
+/** Reads a file beside the weights, of at most so many bytes; undefined when there is none. */
+export type ReadBeside = (name: string, maxBytes: number) => Promise<Uint8Array | undefined>;
+
 const largestConfig = 16 * 1024 * 1024;
 
 // Names that the conversion itself writes into the root, beside shards and index.
@@ -89,12 +93,14 @@ export async function rootOf(checkpoint: CheckpointView, origin: Origin | undefi
  * Completes headers to a source; config.json must lie in the root of the checkpoint.
  *
  * @param label the source in errors
+ * @param read by default from the root's directory
  * @throws FormatError
  */
 export async function viewSource(
   checkpoint: CheckpointView,
   label: string,
   origin: Origin | undefined,
+  read = besideOn(checkpoint.root),
 ): Promise<SourceView> {
   const root = await rootOf(checkpoint, origin);
   const tensors = checkpoint.shards.flatMap((shard) => shard.header.tensors);
@@ -103,7 +109,7 @@ export async function viewSource(
       hint: "name the file or directory that holds the weights",
     });
   }
-  const config = await readConfig(checkpoint.root, label);
+  const config = await readConfig(read, label);
   const names = [...root.files, ...root.omitted.map((omitted) => omitted.path)];
   refuseQuantised(quote(label), config.members, names, tensors);
   const own = root.files.find((name) => ownNames.has(name));
@@ -118,22 +124,24 @@ export async function viewSource(
   return { checkpoint, origin, root, config: config.bytes, tensors };
 }
 
+function besideOn(root: string): ReadBeside {
+  return (name, maxBytes) =>
+    readWholeFile(join(root, name), maxBytes).catch((error) => {
+      if (error instanceof FormatError && systemCode(error.cause) === "ENOENT") return undefined;
+      throw error;
+    });
+}
+
 async function readConfig(
-  root: string,
+  read: ReadBeside,
   label: string,
 ): Promise<{ readonly bytes: Uint8Array; readonly members: ReadonlyMap<string, JsonValue> }> {
-  const path = join(root, "config.json");
-  const bytes = await readWholeFile(path, largestConfig).catch((error) => {
-    if (
-      !(error instanceof FormatError) ||
-      (error.cause as NodeJS.ErrnoException | undefined)?.code !== "ENOENT"
-    )
-      throw error;
+  const bytes = await read("config.json", largestConfig);
+  if (bytes === undefined) {
     throw new FormatError(`${quote(label)} has no config.json beside its weights`, {
       hint: "fetch the whole repository; `nestedfp inspect` works without it",
-      cause: error,
     });
-  });
+  }
   const value = parseJson(bytes, "config.json", "python");
   if (!(value instanceof Map)) {
     throw new FormatError(`config.json of ${quote(label)} is not a JSON object`, {

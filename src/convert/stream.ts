@@ -27,7 +27,7 @@ import type { PairRecord } from "./run-record.ts";
 import { planSha256, RunRecord } from "./run-record.ts";
 import type { ShardScan } from "./scan.ts";
 import { scanShard } from "./scan.ts";
-import type { Origin, ShardView, SourceView } from "./source.ts";
+import type { Origin, ReadBeside, ShardView, SourceView } from "./source.ts";
 import { viewSource } from "./source.ts";
 import { chooseSourceRoot } from "./source-root.ts";
 import { streamPeak } from "./stream-peak.ts";
@@ -38,6 +38,7 @@ export type RemoteSource = {
   readonly index: { readonly name: string } | undefined;
   /** By file name, in UTF-8 order. `version` is different for different contents. */
   readonly shards: readonly (ShardView & { readonly version: string })[];
+  readonly read: ReadBeside;
   /** Brings a file, whole and checked, to the path `target`; goes on with what an earlier call left there. */
   fetch(path: string, target: string, signal: AbortSignal, onBytes: (bytes: number) => void): Promise<void>;
 };

@@ -7,7 +7,7 @@ import { treeOf, writeModel } from "../convert/checkpoints.ts";
 import { parquetOf } from "../eval/parquet.ts";
 import { filesOf } from "./contents.ts";
 import { startHub } from "./hub-run.ts";
-import { commitOf } from "./test-repo.ts";
+import { commitOf, listingOf } from "./test-repo.ts";
 
 const { hub, scratch, cache, run } = await startHub();
 const source = join(scratch, "source");
@@ -159,6 +159,28 @@ describe("convert --dry-run org/name", () => {
     const { decided_by, peak_disk } = documentOf<Dry>(dry).result;
     const size = Object.values(filesOf(source)).reduce((sum, { length }) => sum + length, 0);
     assert.deepEqual([decided_by, peak_disk.cache, peak_disk.source], ["headers", size, 0]);
+    assert.ok(!existsSync(cache("dry")));
+  });
+
+  test("refuses with 4 what a conversion would", async () => {
+    const { "config.json": config = new Uint8Array(0), ...others } = filesOf(source);
+    hub.add("org/without-config", { files: others });
+    hub.add("org/odd-config", { files: { ...others, "config.json": Buffer.from("[]") } });
+    hub.add("org/own-name", { files: { ...others, "config.json": config, nestedfp: config } });
+    const listing = listingOf({ ...others, "config.json": config }).map((entry) =>
+      "path" in entry && entry.path === "config.json" ? { ...entry, size: 2 ** 25 } : entry,
+    );
+    hub.add("org/large-config", { files: { ...others, "config.json": config }, listing });
+    for (const [repo, sentence] of [
+      ["org/tiny-nested", /is already quantised with nestedfp/],
+      ["org/without-config", /has no config\.json beside its weights/],
+      ["org/odd-config", /is not a JSON object/],
+      ["org/own-name", /has a file "nestedfp", a name that the output needs for itself/],
+      ["org/large-config", /"config\.json" has 33554432 bytes, more than the limit of 16777216/],
+    ] as const) {
+      for (const way of [[], ["--stream"]])
+        assertRefused(await run(["convert", repo, "--dry-run", ...way], { cache: "dry" }), 4, sentence);
+    }
     assert.ok(!existsSync(cache("dry")));
   });
 });
