@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
-import { freeBytes, refuseFullDisk } from "../../src/safetensors/disk-space.ts";
 import { budgetMemory, defaultMaxMemory, peakMemory } from "../../src/convert/memory-budget.ts";
 import { MachineError, UsageError } from "../../src/errors.ts";
+import { freeBytes, refuseFullDisk } from "../../src/safetensors/disk-space.ts";
 import { scratchDirectory } from "./scratch.ts";
 
 const MiB = 2 ** 20;
