@@ -156,7 +156,7 @@ async function attributesOf(path: string): Promise<Uint8Array | undefined> {
   return status?.isFile() ? readFile(file) : undefined;
 }
 
-const licenceLine = /^license(?:_name|_link)?: ["']?[\w./:+-]{1,200}["']?$/;
+const licenceLine = /^license(?:_name|_link)?: (["']?)[\w./:+-]{1,200}\1$/;
 
 /** The lines on its licence in the front matter of the source's card, as far as they are plain. */
 async function sourceLicence({ path, manifest }: ConvertedDirectory): Promise<string[]> {

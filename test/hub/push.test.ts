@@ -26,7 +26,7 @@ before(async () => {
   const source = writeModel(join(scratch, "source"), { width: 64 });
   writeFileSync(
     join(source, "README.md"),
-    "---\nlicense: llama3.1\nlicense_link: https://x.example/l\nlicense_name: a\u001bb\ntags: [x]\n---\n# A model\n",
+    '---\nlicense: llama3.1\nlicense_link: https://x.example/l\nlicense_name: a\u001bb\nlicense_name: "x\ntags: [x]\n---\n# A model\n',
   );
   writeFileSync(join(source, ".gitattributes"), "*.safetensors filter=lfs diff=lfs merge=lfs -text\n");
   hub.add("base/model", { files: filesOf(source) });
