@@ -133,7 +133,8 @@ export class CachedRepository {
     const target = relative(dirname(path), this.blobPath(file));
     if ((await readlink(path).catch(() => undefined)) === target) return;
     await makeFolder(this.#cache, join(this.#name, "snapshots", commit, dirname(file.path)));
-    const temporary = join(dirname(path), `.${randomUUID()}.tmp`);
+    // Not beside its name: what a kill leaves there would be a file of the repository to who reads it offline.
+    const temporary = join(this.root, `.${randomUUID()}.tmp`);
     try {
       // Where links are not allowed, as on Windows, the Python tools keep a copy.
       await symlink(target, temporary).catch(() =>

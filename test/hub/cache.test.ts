@@ -76,6 +76,26 @@ describe("the cache", () => {
     assertSound("killed");
   });
 
+  test("of a run that was killed before a link has its name holds no other file of the repository", async () => {
+    const preload = join(scratch, "dying.mjs");
+    const death = `
+      import fs from "node:fs/promises";
+      import { syncBuiltinESMExports } from "node:module";
+      const { rename } = fs;
+      fs.rename = (from, to) =>
+        to.includes("snapshots") ? process.kill(process.pid, "SIGKILL") : rename(from, to);
+      syncBuiltinESMExports();`;
+    writeFileSync(preload, death);
+    const args = ["convert", "org/model", "-o", join(scratch, "dying")];
+    const killed = await run(args, { cache: "dying", env: { NODE_OPTIONS: `--import=${preload}` } });
+    assert.equal(killed.signal, "SIGKILL");
+    assert.ok(temporaryIn("dying").length > 0);
+    const snapshots = join(cache("dying"), "models--org--model/snapshots");
+    assert.deepEqual(readdirSync(join(snapshots, readdirSync(snapshots)[0] ?? "")), []);
+    assertOk(await run(args, { cache: "dying" }));
+    assert.deepEqual(treeOf(join(scratch, "dying")), treeOf(reference));
+  });
+
   test("of a run that is interrupted keeps what came, and gives 130", async () => {
     hub.fail(inStorage, { kind: "silence", bytes: 100_000 }, 1);
     const first = start(["convert", "org/model", "-o", join(scratch, "interrupted")], {
