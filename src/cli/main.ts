@@ -84,7 +84,7 @@ function report(error: unknown): number {
   const verbose = process.argv.includes("--verbose");
   if (error instanceof NestedFpError) {
     process.stderr.write(`Error: ${printable(error.message)}\n`);
-    if (error.hint !== undefined) process.stderr.write(`Hint: ${error.hint}\n`);
+    if (error.hint !== undefined) process.stderr.write(`Hint: ${printable(error.hint)}\n`);
     if (verbose) process.stderr.write(printableLines(error.stack ?? ""));
     return error.exitCode;
   }

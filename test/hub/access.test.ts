@@ -89,6 +89,13 @@ test("a password or a query of HF_ENDPOINT is never printed", async () => {
   }
 });
 
+test("an HF_ENDPOINT is printed without its escapes, in hints too", async () => {
+  hub.fail(/\/revision\//, { kind: "status", status: 403, headers: { "x-error-code": "GatedRepo" } });
+  const { ended } = await convert({ HF_ENDPOINT: `${hub.url}/\u001b[31m` });
+  assertRefused(ended, 5, /is gated, and no token was given/);
+  assert.match(ended.stderr, /ask for access on .*\/\\u001b\[31m\/org\/model/);
+});
+
 describe("--offline", () => {
   test("converts what the cache holds, by branch or commit, and asks nobody", async () => {
     for (const [i, args] of [
