@@ -14,9 +14,9 @@ import { dirname, join } from "node:path";
 import { before, describe, test } from "node:test";
 import { assertOk, assertRefused, documentOf, root } from "../cli/run.ts";
 import { treeOf, writeModel } from "../convert/checkpoints.ts";
-import { filesOf } from "./contents.ts";
+import { filesOf, sha256 } from "./contents.ts";
 import { startHub } from "./hub-run.ts";
-import { commitOf } from "./test-repo.ts";
+import { commitOf, lfsBytes } from "./test-repo.ts";
 
 const { hub, scratch, run, start } = await startHub();
 const converted = join(scratch, "converted");
@@ -214,6 +214,21 @@ describe("push", () => {
       await run(["push", `${fresh}-out`, "me/failing"], { env }),
       5,
       /redirects to what is no address to follow/,
+    );
+  });
+
+  test("to a Hub that names no address of the web for every upload gives 5 and one sentence", async () => {
+    const dry = documentOf<Pushed>(await run(["push", converted, "me/odd", "--dry-run", "--json"])).result;
+    const contents = { ...filesOf(converted), "README.md": Buffer.from(dry.card) };
+    const objects = Object.values(contents)
+      .filter(({ length }) => length >= lfsBytes)
+      .map((bytes) => ({ oid: sha256(bytes), actions: { upload: { href: "file:///etc/passwd" } } }));
+    assert.ok(objects.length > 5);
+    hub.fail(/info\/lfs/, { kind: "body", text: JSON.stringify({ objects }) });
+    assertRefused(
+      await run(["push", converted, "me/odd"], { env }),
+      5,
+      /answers with what is no address to ask/,
     );
   });
 
