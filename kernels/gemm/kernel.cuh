@@ -58,14 +58,14 @@ __device__ __forceinline__ void consume(const kernels::GemmParams& params, uint3
     constexpr bool kAhead = kConfig.warpgroups() < 4;
     Work<kConfig> work;
     bool has_work = work.next(order);
-    bool holds_stores = false;
+    bool has_stored = false;
     ptx::wait_for_previous_grid();
     while (has_work) {
         Work<kConfig> next;
         bool has_next = false;
         Exchange<kConfig> exchange;
         accumulate.run(sums, work.segment.k_end - work.segment.k_begin, [&] {
-            if (kConfig.stores_in_weights() && holds_stores) {
+            if (kConfig.stores_in_weights() && has_stored) {
                 epilogue.wait_until_read();
                 accumulate.give_back();
             }
@@ -79,8 +79,8 @@ __device__ __forceinline__ void consume(const kernels::GemmParams& params, uint3
         k_group_sum.add(sums);
         if (k_group == 0 && exchange.readers > 0) block_sum.leave(sums, exchange);
         block_sum.collect(sums, exchange, accumulate.tokens(), k_group == 0);
-        holds_stores = k_group == 0 && exchange.has_mine();
-        if (holds_stores) {
+        has_stored = k_group == 0 && exchange.has_mine();
+        if (has_stored) {
             epilogue.store(sums, work.row(row_group), work.token(), exchange, accumulate.held_stage());
         } else {
             accumulate.give_back();
@@ -89,7 +89,8 @@ __device__ __forceinline__ void consume(const kernels::GemmParams& params, uint3
         has_work = kAhead ? has_next : work.next(order);
     }
     if (k_group == 0) epilogue.finish();
-    if (kConfig.stores_in_weights() && holds_stores) accumulate.give_back();
+    // No barrier between: nothing is loaded any more, and the thread that waited keeps the block alive.
+    if (kConfig.stores_in_weights() && has_stored) accumulate.give_back();
     accumulate.finish();
 }
 

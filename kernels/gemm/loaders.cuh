@@ -155,6 +155,7 @@ class TokenLoader {
             const Slot<kConfig> slot(other);
             while (ptx::load_acquire(slot.ready(params_)) == 0) {
             }
+            // Before the sums are read: a slot is written once in a launch, and the next grid waits.
             atomicSub(slot.ready(params_), 1);
             ptx::fence_proxy_async_global();
 #pragma unroll 1

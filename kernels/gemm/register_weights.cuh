@@ -156,7 +156,7 @@ class RegisterWeights {
     static constexpr bool kIsLast = !kTakesBoth || kParity == 1;
 
     /// To be called when a part of what was loaded last has been used: each part takes words of all four
-    /// loads. The last stage of a run is held.
+    /// loads. Where stores go there, the last stage of a run is held.
     template <int kParity>
     __device__ __forceinline__ void release_loaded(bool is_last) {
         if (kHolds && is_last) return;

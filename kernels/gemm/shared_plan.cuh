@@ -34,6 +34,8 @@ struct SharedPlan {
     static_assert(kStageBytes % 1024 == 0 && kWeightStageBytes % 1024 == 0,
                   "stages start at a multiple of 1024");
     static_assert(kConfig.store_tokens() * 128 % 1024 == 0, "store buffers are whole swizzle atoms");
+    static_assert(!kConfig.stores_in_weights() || kConfig.weight_stages >= (kConfig.k_groups > 1 ? 3 : 2),
+                  "what is loaded before a held stage is given back has room beside it");
     static_assert(kConfig.store_buffers() >= 2, "one store is read while the next is written");
 };
 

@@ -52,7 +52,7 @@ struct GemmConfig {
         return block_k() / (weight_chunks() * weight_chunk_k());
     }
     constexpr int32_t warpgroups() const { return row_groups * k_groups; }
-    /// The consumers and a warpgroup of which two warps load.
+    /// The consumers and a warpgroup of which two warps load and one announces partial sums.
     constexpr int32_t threads() const { return 128 * (warpgroups() + 1); }
     /// Registers per thread at launch, and after the loader has handed most of its own over; multiples of 8.
     /// What the consumers take must not exceed what the loader gives: setmaxnreg would wait for ever.

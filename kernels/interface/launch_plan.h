@@ -19,9 +19,8 @@ enum class Schedule : int32_t {
     /// Stream-K: the last waves are cut at any step, so that all clusters end together, each at a K of its
     /// own.
     kStream,
-    /// As kSplit, with the cut tiles after the whole ones: their weights are loaded while others multiply,
-    /// not
-    /// all at once.
+    /// As kSplit, with the cut tiles after the whole ones: their weights are loaded while others
+    /// multiply, not all at once.
     kSplitLast,
 };
 
@@ -62,10 +61,13 @@ constexpr uint64_t padded_k(uint64_t k) { return (k + 127) / 128 * 128; }
 
 constexpr int32_t ceil_div(int32_t a, int32_t b) { return (a + b - 1) / b; }
 
+/// What an exchange costs in stages of tokens, times 1.1 for two parts; measured for the widest tiles.
+constexpr double kExchangeStages = 7;
+
 /// How many parts end the last wave soonest: `rest` tiles of p parts take ceil(rest * p / clusters) rounds of
 /// 1 / p of a tile's time, and in each round partial sums are exchanged. 0: whole tiles are better.
 /// @param exchange_steps lost with each round; more parts wait for more blocks (measured: 7,700 cycles for 2,
-/// 15,000 for 7, of 128 rows and 256 tokens).
+/// 15,000 for 7, of 128 rows and 256 tokens). Never more parts than clusters: as many end sooner.
 constexpr int32_t parts_of_last_wave(int32_t rest, int32_t clusters, int32_t k_tiles, double exchange_steps) {
     double best = k_tiles;
     int32_t best_parts = 0;
@@ -101,7 +103,8 @@ inline LaunchPlan plan_launch(const GemmConfig& config, Schedule schedule, int32
     int32_t used = tiles < clusters ? tiles : clusters;
     int32_t slots = 0;
     if ((schedule == Schedule::kSplit || schedule == Schedule::kSplitLast) && rest > 0) {
-        p.parts = parts_of_last_wave(rest, clusters, p.k_tiles, 7.0 / config.token_stages_per_step());
+        p.parts =
+            parts_of_last_wave(rest, clusters, p.k_tiles, kExchangeStages / config.token_stages_per_step());
         p.cut_tiles = p.parts > 0 ? rest : 0;
         slots = p.cut_tiles * p.parts;
         if (slots > used) used = slots < clusters ? slots : clusters;

@@ -28,7 +28,7 @@ struct alignas(64) GemmParams {
     const float* token_scale;
     /// FP32 partial sums, slots of BLOCK_ROWS x BLOCK_TOKENS for the blocks of a cluster each.
     float* partials;
-    /// One word per slot and block of a cluster, zero between launches: how many blocks are still to read
+    /// One word per slot and block of a cluster, zero between launches: how many blocks have still to find
     /// what the block left in the slot.
     uint32_t* ready;
     int32_t m;

@@ -26,7 +26,8 @@ __device__ __forceinline__ void mbarrier_arrive_expect_tx(uint32_t barrier, uint
 
 /// Arrives on the barrier at the same offset in block `rank` of the cluster. It releases at the scope
 /// of this block alone, the default: at cluster scope it would cost a fence of the whole GPU, and what it
-/// tells is only that reads are over.
+/// tells is only that reads are over; of a stage that stores went
+/// through, the copy engine's too.
 __device__ __forceinline__ void mbarrier_arrive_cluster(uint32_t barrier, uint32_t rank) {
     asm volatile(
         "{\n"

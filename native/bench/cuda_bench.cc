@@ -62,7 +62,7 @@ std::vector<cuda::Contender> contenders(const std::string& name, const std::stri
     const cuda::Precision precision = cuda::precision_named(name);
     std::vector<std::string> configs = {"cublaslt", "cublaslt_rowwise"};
     for (const kernels::GemmConfig& config : kernels::kGemmConfigs) {
-        for (const char* schedule : {"whole", "split", "stream"}) {
+        for (const char* schedule : {"whole", "split", "split-last", "stream"}) {
             configs.push_back(std::string(config.name) + "/" + schedule);
         }
     }

@@ -22,7 +22,9 @@ const shapes = [
   { n: 208, k: 80, tokens: [1, 33, 257] },
   { n: 1040, k: 1040, tokens: [1, 7, 65, 300] },
   { n: 144, k: 12304, tokens: [1, 130] },
-  { n: 6160, k: 528, tokens: [5, 511] },
+  { n: 6160, k: 528, tokens: [5, 600] },
+  // Cut tiles of more than a wave: a block adds the sums of others, stores, and goes on.
+  { n: 4112, k: 2064, tokens: [1100] },
 ];
 
 async function onLayers(

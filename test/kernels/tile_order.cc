@@ -86,13 +86,16 @@ bool agrees(const kernels::GemmParams& params, const gemm::TileOrder& order, con
     for (int piece = 0; piece < Pieces::kPieces; ++piece) {
         if (!Pieces::is_wanted(piece, exchange)) continue;
         for (int quad = 0; quad < Pieces::kPieceQuads; ++quad) {
-            carried.insert((piece * Pieces::kPieceQuads + quad) / Pieces::kChunkQuads);
+            carried.insert(piece * Pieces::kPieceQuads + quad);
         }
         right = right && kConfig.row_groups * Pieces::kPieceBytes <= kConfig.stage_bytes();
     }
     for (int chunk = 0; chunk < gemm::Exchange<kConfig>::kChunks; ++chunk) {
         if (!exchange.is_mine(chunk)) continue;
-        right = right && carried.contains(chunk) && finished[s.tile].insert(chunk).second;
+        right = right && finished[s.tile].insert(chunk).second;
+        for (int quad = 0; quad < Pieces::kChunkQuads; ++quad) {
+            right = right && carried.contains(chunk * Pieces::kChunkQuads + quad);
+        }
     }
     return right;
 }
@@ -194,10 +197,8 @@ int main() {
             for (const int m : ms) {
                 for (const int n : ns) {
                     for (const int k : ks) {
-                        // An H100 of each kind.
-                        for (const int sm_count : {132, 114}) {
-                            // Narrow tiles at many tokens are all alike, and many.
-                            if (m > 128 * config.block_tokens) continue;
+                        // An H100 of each kind, and a slice of one.
+                        for (const int sm_count : {132, 114, 16}) {
                             check({config, schedule, m, n, k, sm_count});
                             ++problems;
                         }
