@@ -4,41 +4,16 @@
 
 #include <type_traits>
 
+#include "announce_sums.cuh"
 #include "block_sum.cuh"
-#include "cluster_rank.cuh"
 #include "epilogue.cuh"
 #include "k_group_sum.cuh"
 #include "loaders.cuh"
 #include "register_weights.cuh"
 #include "shared_weights.cuh"
+#include "work.cuh"
 
 namespace nestedfp::gemm {
-
-/// What a warpgroup multiplies next. Found out while it multiplies: divisions and the first access to the
-/// parameters take hundreds of cycles.
-template <kernels::GemmConfig kConfig>
-struct Work {
-    Segment segment;
-    int32_t row_tile;
-    int32_t token_tile;
-
-    /// @returns false when nothing is left.
-    __device__ __forceinline__ bool next(TileOrder& order) {
-        if (!order.next(segment)) return false;
-        order.coordinates(segment.tile, row_tile, token_tile);
-        return true;
-    }
-
-    /// The first of the 64 rows of a row group, and of the tokens of the block.
-    __device__ __forceinline__ int32_t row(int row_group) const {
-        const int32_t rank = static_cast<int32_t>(ClusterRank<kConfig>::rows());
-        return ((row_tile * kConfig.cluster_rows + rank) * kConfig.row_groups + row_group) * 64;
-    }
-    __device__ __forceinline__ int32_t token() const {
-        const int32_t rank = static_cast<int32_t>(ClusterRank<kConfig>::tokens());
-        return (token_tile * kConfig.cluster_tokens + rank) * kConfig.block_tokens;
-    }
-};
 
 template <kernels::GemmConfig kConfig>
 __device__ __forceinline__ void consume(const kernels::GemmParams& params, uint32_t shared, TileOrder order,
