@@ -1,6 +1,7 @@
 // The two warps that load: each fills a ring of stages, and neither waits for the other.
 #pragma once
 
+#include "../interface/planes.h"
 #include "../ptx/grid.cuh"
 #include "../ptx/mbarrier.cuh"
 #include "../ptx/tma.cuh"
@@ -71,9 +72,23 @@ class WeightLoader {
         for (int chunk = 0; chunk < kConfig.weight_chunks(); ++chunk) {
 #pragma unroll
             for (int plane = 0; plane < kConfig.planes(); ++plane) {
-                load(base + Plan::plane(plane, chunk), plane == 0 ? &params_.weights : &params_.lower,
-                     (number * kConfig.weight_chunks() + chunk) * kConfig.weight_chunk_k(),
-                     row + static_cast<int32_t>(mine), full, policy_, sharers_of_weights<kConfig>());
+                const uint32_t to = base + Plan::plane(plane, chunk);
+                const int32_t first = row + static_cast<int32_t>(mine);
+                const int32_t along_k = number * kConfig.weight_chunks() + chunk;
+                if (plane == 0) {
+                    load(to, &params_.weights, along_k * kConfig.weight_chunk_k(), first, full, policy_,
+                         sharers_of_weights<kConfig>());
+                    continue;
+                }
+                constexpr int kBox = kernels::lower_box_rows(kShare);
+                // Beyond K come other weights, or zeros: they meet tokens that are zero.
+                const int32_t groups = params_.lower_groups;
+#pragma unroll
+                for (int part = 0; part < kShare; part += kBox) {
+                    load(to + part * 128, &params_.lower, 0,
+                         kernels::lower_row(first + part, along_k, groups), full, policy_,
+                         sharers_of_weights<kConfig>());
+                }
             }
         }
         ring_.advance();

@@ -77,7 +77,9 @@ struct GemmConfig {
                shared_bytes_without_stores() + 2 * row_groups * store_tokens() * 128 > max_shared_bytes();
     }
     /// Tokens of one store of the epilogue, and how many stores may be under way: what room is left.
-    constexpr int32_t store_tokens() const { return block_tokens < 32 ? block_tokens : 32; }
+    constexpr int32_t store_tokens() const {
+        return block_tokens % 32 == 0 ? 32 : block_tokens % 16 == 0 ? 16 : 8;
+    }
     constexpr int32_t store_buffers() const {
         const int32_t room = max_shared_bytes() - shared_bytes_without_stores();
         const int32_t fit = room / (row_groups * store_tokens() * 128);
@@ -104,8 +106,10 @@ struct GemmConfig {
         const int32_t quads = block_tokens / 8;
         const int32_t stores = store_tokens() / 8 * 2;
         const int32_t fit = stage_bytes() / row_groups / 2048;
-        const int32_t least = fit < stores ? fit : stores;
-        return least < quads ? least : quads;
+        int32_t most = fit < stores ? fit : stores;
+        if (most > quads) most = quads;
+        while (quads % most != 0) --most;
+        return most;
     }
     constexpr int32_t partial_bytes() const { return block_rows() * block_tokens * 4; }
 };
@@ -127,6 +131,8 @@ struct GemmConfig {
     X(plain16_64x256_s5w4_c2, kPlain16, 1, 1, 256, 5, 4, 2, 1)     \
     X(nested16_128x192_s4w3_c2, kNested16, 2, 1, 192, 4, 3, 2, 1)  \
     X(plain16_128x192_s6w4_c2, kPlain16, 2, 1, 192, 6, 4, 2, 1)    \
+    X(nested16_128x176_s5w3_c2, kNested16, 2, 1, 176, 5, 3, 2, 1)  \
+    X(plain16_128x176_s6w4_c2, kPlain16, 2, 1, 176, 6, 4, 2, 1)    \
     X(nested16_192x128_s5w3_t2, kNested16, 3, 1, 128, 5, 3, 1, 2)  \
     X(plain16_192x128_s6w4_t2, kPlain16, 3, 1, 128, 6, 4, 1, 2)    \
     X(nested16_128x128_s6w4_c1, kNested16, 2, 1, 128, 6, 4, 1, 1)  \
@@ -145,6 +151,8 @@ struct GemmConfig {
     X(plain16_64x64k2_s6w5_c1, kPlain16, 1, 2, 64, 6, 5, 1, 1)     \
     X(nested16_64x64k2_s6w6_c2, kNested16, 1, 2, 64, 6, 6, 2, 1)   \
     X(plain16_64x64k2_s6w6_c2, kPlain16, 1, 2, 64, 6, 6, 2, 1)     \
+    X(nested16_64x64k2_s6w6_t2, kNested16, 1, 2, 64, 6, 6, 1, 2)   \
+    X(plain16_64x64k2_s6w6_t2, kPlain16, 1, 2, 64, 6, 6, 1, 2)     \
     X(nested16_64x32k2_s8w8_c1, kNested16, 1, 2, 32, 8, 8, 1, 1)   \
     X(plain16_64x32k2_s8w8_c1, kPlain16, 1, 2, 32, 8, 8, 1, 1)     \
     X(nested16_64x16k2_s8w8_c1, kNested16, 1, 2, 16, 8, 8, 1, 1)   \
@@ -160,6 +168,7 @@ struct GemmConfig {
     X(w8a16_64x8k4_s9w9_c1, kW8A16, 1, 4, 8, 9, 9, 1, 1)           \
     X(w8a8_128x256_s4w4_c2, kW8A8, 2, 1, 256, 4, 4, 2, 1)          \
     X(w8a8_128x256_s4w4_t2, kW8A8, 2, 1, 256, 4, 4, 1, 2)          \
+    X(w8a8_128x176_s5w5_c2, kW8A8, 2, 1, 176, 5, 5, 2, 1)          \
     X(w8a8_192x128_s5w5_t2, kW8A8, 3, 1, 128, 5, 5, 1, 2)          \
     X(w8a8_128x128_s6w6_c1, kW8A8, 2, 1, 128, 6, 6, 1, 1)          \
     X(w8a8_128x128_s6w6_t2, kW8A8, 2, 1, 128, 6, 6, 1, 2)          \

@@ -6,6 +6,7 @@
 
 #include "configs.h"
 #include "params.h"
+#include "planes.h"
 
 namespace nestedfp::kernels {
 
@@ -35,7 +36,7 @@ struct TensorMapSpec {
     uint64_t pitch;
     uint32_t box_cols;
     uint32_t box_rows;
-    /// 256 (bytes) for weights, which are streamed from memory; 128 otherwise.
+    /// What the L2 fetches at least: 256 bytes for weights that are streamed, 128 otherwise.
     uint32_t l2_promotion;
 };
 
@@ -46,8 +47,9 @@ struct LaunchPlan {
     uint32_t shared_bytes;
     size_t partials_bytes;
     size_t ready_bytes;
-    /// `weights` serves both planes.
     TensorMapSpec weights;
+    /// No rows: the weights have one plane.
+    TensorMapSpec lower;
     TensorMapSpec activations;
     TensorMapSpec out;
     /// No rows: no tile is cut.
@@ -56,8 +58,9 @@ struct LaunchPlan {
     GemmParams params;
 };
 
-/// Bytes of a row of a device plane, and columns of X8: K filled up with zeros to a multiple of 128.
-constexpr uint64_t padded_k(uint64_t k) { return (k + 127) / 128 * 128; }
+/// From so many tokens on, blocks wait for the tensor cores more than for the memory, and fetching ahead of
+/// them costs (measured: 1.02 times the time at 256 tokens; less ahead, 1.03 times at 128).
+constexpr int32_t kTokensWithoutPromotion = 256;
 
 constexpr int32_t ceil_div(int32_t a, int32_t b) { return (a + b - 1) / b; }
 
@@ -96,6 +99,7 @@ inline LaunchPlan plan_launch(const GemmConfig& config, Schedule schedule, int32
     p.token_tiles = ceil_div(m, config.block_tokens * config.cluster_tokens);
     p.group_tokens = p.token_tiles < 8 ? p.token_tiles : 8;
     p.weights_stream = p.token_tiles == 1;
+    p.lower_groups = static_cast<int32_t>(padded_k(static_cast<uint64_t>(k)) / 128);
 
     const int32_t tiles = p.row_tiles * p.token_tiles;
     const int64_t steps = static_cast<int64_t>(tiles) * p.k_tiles;
@@ -132,7 +136,16 @@ inline LaunchPlan plan_launch(const GemmConfig& config, Schedule schedule, int32
                     words ? 2 * wide_k : padded_k(wide_k),
                     words ? 64u : 128u,
                     static_cast<uint32_t>(config.block_rows() / config.cluster_tokens),
-                    256};
+                    config.weights == Weights::kNested16 && m >= kTokensWithoutPromotion ? 128u : 256u};
+    if (config.planes() == 2) {
+        plan.lower = {ElementType::kUint8,
+                      128,
+                      lower_plane_bytes(static_cast<uint64_t>(n), wide_k) / 128,
+                      128,
+                      128,
+                      static_cast<uint32_t>(lower_box_rows(config.block_rows() / config.cluster_tokens)),
+                      plan.weights.l2_promotion};
+    }
     const bool fp8 = config.weights == Weights::kW8A8;
     plan.activations = {fp8 ? ElementType::kUint8 : ElementType::kFloat16,
                         fp8 ? padded_k(wide_k) : wide_k,

@@ -27,7 +27,8 @@ struct FillNormalParams {
     float limit;
 };
 
-/// split_planes: words [n, k] to both planes [n, padded_k] in the device's K order, zero beyond k.
+/// split_planes: words [n, k] to the upper plane [n, padded_k] and the lower plane, both in the device's K
+/// order, zero beyond k: planes.h.
 struct SplitPlanesParams {
     const uint16_t* words;
     uint8_t* upper;

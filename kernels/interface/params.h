@@ -15,7 +15,7 @@ struct alignas(64) GemmParams {
     /// Words [N, K] for plain16, else the upper plane [N, Kpad] in the device's K order (KERNELS.md section
     /// 3).
     TensorMap weights;
-    /// The lower plane [N, Kpad]; nested16 alone.
+    /// The lower plane as rows of 128 bytes of its tiles: lower_row(); nested16 alone.
     TensorMap lower;
     /// [M, K] binary16 in natural K order; E4M3 in the device's K order for w8a8.
     TensorMap activations;
@@ -49,6 +49,8 @@ struct alignas(64) GemmParams {
     int32_t group_tokens;
     /// The weights are read once: they may leave the L2 first.
     int32_t weights_stream;
+    /// Groups of 128 along K that the lower plane has.
+    int32_t lower_groups;
 };
 
 }  // namespace nestedfp::kernels

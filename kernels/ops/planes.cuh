@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../interface/ops.h"
+#include "../interface/planes.h"
 #include "grid_stride.cuh"
 #include "layout.cuh"
 
@@ -20,19 +21,28 @@ __device__ inline uint16_t word_of(uint8_t upper, uint8_t lower) {
     return static_cast<uint16_t>(high << 8 | lower);
 }
 
+/// Where the lower plane holds what the upper plane has at byte `position` of `row`.
+__device__ inline int64_t lower_at(int64_t row, int64_t position, int64_t padded_k) {
+    return lower_row(row, position / 128, padded_k / 128) * 128 + position % 128;
+}
+
 __device__ inline void split_planes(const SplitPlanesParams& p) {
-    for_each(p.n * p.padded_k, [&](int64_t i) {
-        const int64_t k = element_at(i % p.padded_k);
-        const uint16_t word = k < p.k ? p.words[i / p.padded_k * p.k + k] : 0;
-        p.upper[i] = upper_of(word);
-        p.lower[i] = static_cast<uint8_t>(word);
+    const int64_t bytes = static_cast<int64_t>(lower_plane_bytes(p.n, p.k));
+    for_each(bytes, [&](int64_t i) {
+        const int64_t row = i / p.padded_k, position = i % p.padded_k;
+        const int64_t k = element_at(position);
+        const uint16_t word = row < p.n && k < p.k ? p.words[row * p.k + k] : 0;
+        if (row < p.n) p.upper[i] = upper_of(word);
+        p.lower[lower_at(row, position, p.padded_k)] = static_cast<uint8_t>(word);
     });
 }
 
 __device__ inline void join_planes(const JoinPlanesParams& p) {
     for_each(p.n * p.padded_k, [&](int64_t i) {
-        const int64_t k = element_at(i % p.padded_k);
-        if (k < p.k) p.words[i / p.padded_k * p.k + k] = word_of(p.upper[i], p.lower[i]);
+        const int64_t row = i / p.padded_k, position = i % p.padded_k;
+        const int64_t k = element_at(position);
+        if (k >= p.k) return;
+        p.words[row * p.k + k] = word_of(p.upper[i], p.lower[lower_at(row, position, p.padded_k)]);
     });
 }
 

@@ -27,7 +27,7 @@ struct LayerOptions {
 struct WeightCopy {
     DeviceBuffer words;  // [n, k]
     DeviceBuffer upper;  // [n, padded_k]
-    DeviceBuffer lower;  // [n, padded_k]
+    DeviceBuffer lower;  // in tiles: kernels/interface/planes.h
     DeviceBuffer fp8_rows;
     DeviceBuffer fp8_row_scales;
     DeviceBuffer fp8_tensor;

@@ -53,7 +53,7 @@ class OwnPrepared : public PreparedKernel {
         const bool is_binary16 = reads_words || config.weights == Weights::kNested16;
         params.weights = encode_tensor_map(plan.weights, (reads_words ? copy.words : copy.upper).address());
         if (config.weights == Weights::kNested16)
-            params.lower = encode_tensor_map(plan.weights, copy.lower.address());
+            params.lower = encode_tensor_map(plan.lower, copy.lower.address());
         params.activations = encode_tensor_map(
             plan.activations,
             (reads_fp8 ? inputs.activations.permuted() : inputs.activations.halves()).address());

@@ -49,7 +49,7 @@ Napi::Value CudaSession::split_planes(const Napi::CallbackInfo& info) {
             const cuda::DeviceBuffer from = uploaded_bytes(words, session.stream());
             const uint64_t padded = kernels::padded_k(k);
             const cuda::DeviceBuffer upper(n * padded);
-            const cuda::DeviceBuffer lower(n * padded);
+            const cuda::DeviceBuffer lower(kernels::lower_plane_bytes(n, k));
             session.operations().run(kernels::SplitPlanesParams{.words = from.as<uint16_t>(),
                                                                 .upper = upper.as<uint8_t>(),
                                                                 .lower = lower.as<uint8_t>(),
@@ -74,7 +74,9 @@ Napi::Value CudaSession::join_planes(const Napi::CallbackInfo& info) {
     const uint64_t k = arguments.integer(3, "k", 1, kMostSize);
     const uint64_t padded = kernels::padded_k(k);
     const Bytes upper = arguments.bytes_of_size(0, "upper", n * padded, product(n, padded, 1));
-    const Bytes lower = arguments.bytes_of_size(1, "lower", n * padded, product(n, padded, 1));
+    const uint64_t lower_rows = kernels::lower_plane_bytes(n, k) / padded;
+    const Bytes lower =
+        arguments.bytes_of_size(1, "lower", lower_rows * padded, product(lower_rows, padded, 1));
     return run(
         info,
         [upper, lower, n, k, padded](State& state) -> Outcome {

@@ -270,7 +270,10 @@ export type NativeCudaSession = {
   ): Promise<{ readonly mismatches: number; readonly first?: number }>;
   /** What runs: algorithm, grid, shared memory. */
   description(layer: number, precision: string, config: string, m: number): Promise<string>;
-  /** binary16 words [n, k] to planes [n, K filled up to a multiple of 64] in the device's K order. */
+  /**
+   * binary16 words [n, k] to planes in the device's K order, K filled up to a multiple of 128: the upper row-major,
+   * the lower in tiles of 64 rows (kernels/interface/planes.h).
+   */
   splitPlanes(
     words: Uint8Array,
     n: number,

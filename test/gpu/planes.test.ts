@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 
 import { decompose, halfToNumber, isEligible, reconstruct } from "../../src/codec/reference.ts";
 import { eligibleWords, planesOf, unalignedBytes } from "../device/values.ts";
-import { paddedK, toDeviceOrder } from "../kernels/device-layout.ts";
+import { paddedK, paddedN, toDeviceOrder, toLowerPlane } from "../kernels/device-layout.ts";
 import { seededRandom } from "../safetensors/seeded-random.ts";
 import { gpuTest } from "./session.ts";
 
@@ -16,18 +16,19 @@ gpuTest("all 65,536 words: the planes of the finite ones are the reference's", a
   const isOrdinary = (word: number) => Number.isFinite(halfToNumber(word));
   const expected = Array.from(allWords, (word) => (isOrdinary(word) ? decompose(word).upper : 0));
   const uppers = toDeviceOrder(Uint8Array.from(expected), side, side);
-  const words = new Uint16Array(65536);
-  for (let row = 0; row < side; row++) {
-    const low = toDeviceOrder(
-      Uint8Array.from({ length: side }, (_, k) => k),
-      1,
-      side,
-    );
-    for (const [at, byte] of low.entries()) words[row * side + at] = (row << 8) | byte;
-  }
-  for (const [at, word] of words.entries()) {
-    assert.equal(lower[at], word & 0xff, `lower of ${hex(word)}`);
-    if (isOrdinary(word)) assert.equal(upper[at], uppers[at], `upper of ${hex(word)}`);
+  const lowers = toLowerPlane(
+    Uint8Array.from(allWords, (word) => word & 0xff),
+    side,
+    side,
+  );
+  const isFinite = toDeviceOrder(
+    Uint8Array.from(allWords, (word) => Number(isOrdinary(word))),
+    side,
+    side,
+  );
+  assert.deepEqual(lower, lowers);
+  for (const [at, byte] of upper.entries()) {
+    if (isFinite[at] === 1) assert.equal(byte, uppers[at], `upper at ${at}`);
   }
 });
 
@@ -36,7 +37,7 @@ gpuTest("all 65,536 pairs of bytes give the reference's words", async (gpu) => {
   const lower = Uint8Array.from({ length: 65536 }, (_, pair) => pair & 0xff);
   const bytes = await gpu.joinPlanes(
     toDeviceOrder(upper, side, side),
-    toDeviceOrder(lower, side, side),
+    toLowerPlane(lower, side, side),
     side,
     side,
   );
@@ -54,18 +55,20 @@ gpuTest("the 32,512 eligible words come back from their planes", async (gpu) => 
   assert.deepEqual(new Uint16Array(bytes.buffer, bytes.byteOffset, words.length), words);
 });
 
-gpuTest("rows are filled up with zeros to a multiple of 128", async (gpu) => {
+gpuTest("rows are filled up with zeros to a multiple of 128, and the lower plane to whole tiles", async (gpu) => {
   for (const [n, k] of [
     [5, 16],
     [3, 80],
     [7, 176],
+    [80, 272],
   ] as const) {
     const words = eligibleWords(n * k, seededRandom(k));
     const planes = planesOf(words);
     const { upper, lower } = await gpu.splitPlanes(unalignedBytes(words), n, k);
     assert.equal(upper.length, n * paddedK(k));
     assert.deepEqual(upper, toDeviceOrder(planes.upper, n, k), `upper of [${n}, ${k}]`);
-    assert.deepEqual(lower, toDeviceOrder(planes.lower, n, k), `lower of [${n}, ${k}]`);
+    assert.equal(lower.length, paddedN(n) * paddedK(k));
+    assert.deepEqual(lower, toLowerPlane(planes.lower, n, k), `lower of [${n}, ${k}]`);
     const bytes = await gpu.joinPlanes(upper, lower, n, k);
     assert.deepEqual(new Uint16Array(bytes.buffer, bytes.byteOffset, n * k), words);
   }

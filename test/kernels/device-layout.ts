@@ -23,3 +23,26 @@ export function toDeviceOrder(bytes: Uint8Array, rows: number, k: number): Uint8
   }
   return out;
 }
+
+/** Rows of a lower plane, filled up to whole tiles. */
+export function paddedN(n: number): number {
+  return Math.ceil(n / 64) * 64;
+}
+
+/** As toDeviceOrder, for the lower plane: tiles of 64 rows by 128 positions, row-major inside and among each other. */
+export function toLowerPlane(bytes: Uint8Array, rows: number, k: number): Uint8Array {
+  const upright = toDeviceOrder(bytes, rows, k);
+  const [pitch, height] = [paddedK(k), paddedN(rows)];
+  const out = new Uint8Array(height * pitch);
+  let at = 0;
+  for (let firstRow = 0; firstRow < height; firstRow += 64) {
+    for (let first = 0; first < pitch; first += 128) {
+      for (let row = firstRow; row < firstRow + 64; row++) {
+        const from = row * pitch + first;
+        out.set(upright.subarray(from, Math.min(from + 128, rows * pitch)), at);
+        at += 128;
+      }
+    }
+  }
+  return out;
+}

@@ -7,7 +7,7 @@ import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
 import { decompose, halfToNumber, reconstruct } from "../../src/codec/reference.ts";
-import { toDeviceOrder } from "./device-layout.ts";
+import { toDeviceOrder, toLowerPlane } from "./device-layout.ts";
 
 const kernels = fileURLToPath(new URL("../../kernels/", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "nestedfp-planes-"));
@@ -34,7 +34,7 @@ int main() {
         const int pair = i / 128 * k + static_cast<int>(element_at(i % 128));
         if (element_at(i % 128) >= k) continue;
         high[i] = pair >> 8;
-        low[i] = pair & 0xff;
+        low[lower_at(i / 128, i % 128, 128)] = pair & 0xff;
     }
     join_planes({high.data(), low.data(), back.data(), n, k, 128});
     std::fwrite(upper.data(), 1, upper.size(), stdout);
@@ -64,7 +64,7 @@ test("the kernels' planes and words are the reference's, for all words and all p
     n,
     k,
   );
-  const lower = toDeviceOrder(
+  const lower = toLowerPlane(
     Uint8Array.from(words, (word) => word & 0xff),
     n,
     k,
