@@ -1,5 +1,5 @@
-// How the planes of a weight matrix lie in device memory: bytes of rows in groups of 128 along K, in the order
-// of ops/layout.cuh.
+// How the planes of a weight matrix lie in device memory: bytes of rows in groups of 128 along K, in the
+// order of ops/layout.cuh.
 #pragma once
 
 #include <cstdint>

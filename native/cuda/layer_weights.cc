@@ -95,8 +95,8 @@ void LayerWeights::fill(BenchSession& session, size_t at, const DeviceBuffer& wo
         const size_t plane = static_cast<size_t>(options_.n * padded);
         copy.upper = DeviceBuffer(plane);
         // Both come at once; the lower plane of a copy that none reads is let go of below.
-        copy.lower = DeviceBuffer(kernels::lower_plane_bytes(static_cast<uint64_t>(options_.n),
-                                                             static_cast<uint64_t>(options_.k)));
+        copy.lower = DeviceBuffer(
+            kernels::lower_plane_bytes(static_cast<uint64_t>(options_.n), static_cast<uint64_t>(options_.k)));
         operations.run(kernels::SplitPlanesParams{.words = words.as<uint16_t>(),
                                                   .upper = copy.upper.as<uint8_t>(),
                                                   .lower = copy.lower.as<uint8_t>(),
