@@ -55,7 +55,7 @@ gpuTest("the 32,512 eligible words come back from their planes", async (gpu) => 
   assert.deepEqual(new Uint16Array(bytes.buffer, bytes.byteOffset, words.length), words);
 });
 
-gpuTest("rows are filled up with zeros to a multiple of 128, and the lower plane to whole tiles", async (gpu) => {
+gpuTest("rows are filled up with zeros to 128s, and the lower plane to whole tiles", async (gpu) => {
   for (const [n, k] of [
     [5, 16],
     [3, 80],

@@ -7,7 +7,7 @@ import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
 import { decompose, halfToNumber, reconstruct } from "../../src/codec/reference.ts";
-import { toDeviceOrder, toLowerPlane } from "./device-layout.ts";
+import { paddedK, paddedN, toDeviceOrder, toLowerPlane } from "./device-layout.ts";
 
 const kernels = fileURLToPath(new URL("../../kernels/", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "nestedfp-planes-"));
@@ -25,18 +25,22 @@ inline void __syncthreads() {}
 #include <vector>
 using namespace nestedfp::kernels;
 int main() {
-    constexpr int n = 4096, k = 16;  // all words, in rows that are filled up to 128
+    // All words and some again: two groups along K, the last one and the last tile of rows filled up.
+    constexpr int n = 316, k = 208, pitch = 256, height = 320;
     std::vector<uint16_t> words(n * k), back(n * k);
     for (int i = 0; i < n * k; ++i) words[i] = static_cast<uint16_t>(i);
-    std::vector<uint8_t> upper(n * 128), lower(n * 128), high(n * 128), low(n * 128);
-    split_planes({words.data(), upper.data(), lower.data(), n, k, 128});
-    for (int i = 0; i < n * 128; ++i) {
-        const int pair = i / 128 * k + static_cast<int>(element_at(i % 128));
-        if (element_at(i % 128) >= k) continue;
-        high[i] = pair >> 8;
-        low[lower_at(i / 128, i % 128, 128)] = pair & 0xff;
+    std::vector<uint8_t> upper(n * pitch), lower(height * pitch, 0xff), high(n * pitch), low(height * pitch);
+    if (lower_plane_bytes(n, k) != lower.size()) return 1;
+    split_planes({words.data(), upper.data(), lower.data(), n, k, pitch});
+    for (int row = 0; row < n; ++row) {
+        for (int at = 0; at < pitch; ++at) {
+            if (element_at(at) >= k) continue;
+            const int pair = row * k + static_cast<int>(element_at(at));
+            high[row * pitch + at] = pair >> 8;
+            low[lower_at(row, at, pitch)] = pair & 0xff;
+        }
     }
-    join_planes({high.data(), low.data(), back.data(), n, k, 128});
+    join_planes({high.data(), low.data(), back.data(), n, k, pitch});
     std::fwrite(upper.data(), 1, upper.size(), stdout);
     std::fwrite(lower.data(), 1, lower.size(), stdout);
     std::fwrite(back.data(), 2, back.size(), stdout);
@@ -49,9 +53,9 @@ test("the kernels' planes and words are the reference's, for all words and all p
   execFileSync("g++", ["-std=c++20", "-fpermissive", "-w", "-I", kernels, source, "-o", binary]);
   execFileSync("sh", ["-c", `"${binary}" > "${folder}/out"`]);
   const out = readFileSync(join(folder, "out"));
-  const [n, k] = [4096, 16];
-  const plane = n * 128;
-  const words = Array.from({ length: n * k }, (_, word) => word);
+  const [n, k] = [316, 208];
+  const [upperBytes, lowerBytes] = [n * paddedK(k), paddedN(n) * paddedK(k)];
+  const words = Array.from({ length: n * k }, (_, at) => at & 0xffff);
   // NaN and infinity have no upper byte that means anything.
   const finite = words.map((word) => (Number.isFinite(halfToNumber(word)) ? word : 0));
   const isMeaningless = toDeviceOrder(
@@ -69,12 +73,12 @@ test("the kernels' planes and words are the reference's, for all words and all p
     n,
     k,
   );
-  for (let at = 0; at < plane; at++) {
-    if (isMeaningless[at] === 0) assert.equal(out[at], upper[at], `upper at ${at}`);
-    assert.equal(out[plane + at], lower[at], `lower at ${at}`);
+  for (const [at, byte] of upper.entries()) {
+    if (isMeaningless[at] === 0) assert.equal(out[at], byte, `upper at ${at}`);
   }
-  for (const pair of words) {
-    const word = out.readUInt16LE(2 * plane + 2 * pair);
+  for (const [at, byte] of lower.entries()) assert.equal(out[upperBytes + at], byte, `lower at ${at}`);
+  for (const [at, pair] of words.entries()) {
+    const word = out.readUInt16LE(upperBytes + lowerBytes + 2 * at);
     assert.equal(word, reconstruct({ upper: pair >> 8, lower: pair & 0xff }), `pair 0x${pair.toString(16)}`);
   }
 });
