@@ -21,14 +21,14 @@ gpuTest("all 65,536 words: the planes of the finite ones are the reference's", a
     side,
     side,
   );
-  const isFinite = toDeviceOrder(
+  const areOrdinary = toDeviceOrder(
     Uint8Array.from(allWords, (word) => Number(isOrdinary(word))),
     side,
     side,
   );
   assert.deepEqual(lower, lowers);
   for (const [at, byte] of upper.entries()) {
-    if (isFinite[at] === 1) assert.equal(byte, uppers[at], `upper at ${at}`);
+    if (areOrdinary[at] === 1) assert.equal(byte, uppers[at], `upper at ${at}`);
   }
 });
 
