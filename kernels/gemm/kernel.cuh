@@ -8,9 +8,10 @@
 #include "block_sum.cuh"
 #include "epilogue.cuh"
 #include "k_group_sum.cuh"
-#include "loaders.cuh"
 #include "register_weights.cuh"
 #include "shared_weights.cuh"
+#include "token_loader.cuh"
+#include "weight_loader.cuh"
 #include "work.cuh"
 
 namespace nestedfp::gemm {

@@ -1,110 +1,16 @@
-// The two warps that load: each fills a ring of stages, and neither waits for the other.
+// The warp that loads tokens, and what other blocks left of cut tiles; it and the warp that loads weights do
+// not wait for each other.
 #pragma once
 
-#include "../interface/planes.h"
 #include "../ptx/grid.cuh"
 #include "../ptx/mbarrier.cuh"
-#include "../ptx/tma.cuh"
-#include "cluster_rank.cuh"
+#include "cluster_load.cuh"
 #include "exchange.cuh"
 #include "ring.cuh"
 #include "shared_plan.cuh"
 #include "tile_order.cuh"
 
 namespace nestedfp::gemm {
-
-/// One load for all blocks that share what it brings.
-template <typename Blocks>
-__device__ __forceinline__ void load(uint32_t to, const void* map, int32_t column, int32_t row, uint32_t full,
-                                     uint64_t policy, Blocks blocks) {
-    if constexpr (Blocks::kCount > 1) {
-        ptx::tma_load_multicast(to, map, column, row, full, blocks.mask(), policy);
-    } else {
-        ptx::tma_load(to, map, column, row, full, policy);
-    }
-}
-
-/// Fills the ring of weights, for all segments of the block. It runs ahead as far as the ring goes, before
-/// the kernel before this one has ended: no weight depends on it.
-template <kernels::GemmConfig kConfig>
-class WeightLoader {
-    using Plan = SharedPlan<kConfig>;
-
-   public:
-    __device__ __forceinline__ WeightLoader(const kernels::GemmParams& params, uint32_t shared,
-                                            const TileOrder& order)
-        : params_(params),
-          shared_(shared),
-          policy_(params.weights_stream ? ptx::kEvictFirst : ptx::kEvictNormal),
-          order_(order) {}
-
-    /// One thread calls this, when the barriers of the blocks that share weights are ready.
-    __device__ __forceinline__ void run() {
-        Segment segment;
-        while (order_.next(segment)) {
-            int32_t row_tile, token_tile;
-            order_.coordinates(segment.tile, row_tile, token_tile);
-            const int32_t row =
-                (row_tile * kConfig.cluster_rows + static_cast<int32_t>(ClusterRank<kConfig>::rows())) *
-                kConfig.block_rows();
-            const int32_t end = segment.k_end * kConfig.weight_stages_per_step();
-            for (int32_t i = segment.k_begin * kConfig.weight_stages_per_step(); i < end; ++i) {
-                fill_stage(i, row);
-            }
-        }
-        // Other blocks arrive at this one's barriers: it may leave only when they have.
-        if constexpr (kConfig.cluster_tokens > 1) {
-            for (int i = 0; i < kConfig.weight_stages; ++i, ring_.advance()) wait_until_empty();
-        }
-    }
-
-   private:
-    /// @param number of the stage along K. Of rows that several blocks have in common, each loads a share for
-    /// all.
-    __device__ __forceinline__ void fill_stage(int32_t number, int32_t row) {
-        constexpr int kShare = kConfig.block_rows() / kConfig.cluster_tokens;
-        const uint32_t mine = ClusterRank<kConfig>::tokens() * kShare;
-        const uint32_t full = shared_ + Plan::weights_full(ring_.stage);
-        const uint32_t base = shared_ + ring_.stage * Plan::kWeightStageBytes + mine * 128;
-        wait_until_empty();
-        ptx::mbarrier_arrive_expect_tx(full, Plan::kWeightStageBytes);
-#pragma unroll
-        for (int chunk = 0; chunk < kConfig.weight_chunks(); ++chunk) {
-#pragma unroll
-            for (int plane = 0; plane < kConfig.planes(); ++plane) {
-                const uint32_t to = base + Plan::plane(plane, chunk);
-                const int32_t first = row + static_cast<int32_t>(mine);
-                const int32_t along_k = number * kConfig.weight_chunks() + chunk;
-                if (plane == 0) {
-                    load(to, &params_.weights, along_k * kConfig.weight_chunk_k(), first, full, policy_,
-                         sharers_of_weights<kConfig>());
-                    continue;
-                }
-                constexpr int kBox = kernels::lower_box_rows(kShare);
-                // Beyond K come other weights, or zeros: they meet tokens that are zero.
-                const int32_t groups = params_.lower_groups;
-#pragma unroll
-                for (int part = 0; part < kShare; part += kBox) {
-                    load(to + part * 128, &params_.lower, 0,
-                         kernels::lower_row(first + part, along_k, groups), full, policy_,
-                         sharers_of_weights<kConfig>());
-                }
-            }
-        }
-        ring_.advance();
-    }
-
-    /// Until all blocks that a load of the stage reaches have read it.
-    __device__ __forceinline__ void wait_until_empty() const {
-        ptx::mbarrier_wait(shared_ + Plan::weights_empty(ring_.stage), ring_.parity ^ 1);
-    }
-
-    const kernels::GemmParams& params_;
-    uint32_t shared_;
-    uint64_t policy_;
-    TileOrder order_;
-    Ring<kConfig.weight_stages> ring_;
-};
 
 /// As WeightLoader, the ring of tokens, with the chunks of all K groups in a stage, and of what other blocks
 /// left of a cut tile. Tokens are what the kernel before this one may have written.
