@@ -44,3 +44,48 @@ test("a lane's sixteen bytes are its operands of four k16 steps, and its next th
     );
   }
 });
+
+/** Prints what is wrong with the lower plane's tiles for the copies that the kernels make of them. */
+const tiles = `
+#include "interface/launch_plan.h"
+#include <cstdio>
+#include <set>
+using namespace nestedfp::kernels;
+int main() {
+    int configs = 0;
+    for (const GemmConfig& config : kGemmConfigs) {
+        const LaunchPlan plan = plan_launch(config, Schedule::kWhole, 300, 6160, 400, 132);
+        if (config.planes() != 2) {
+            if (plan.lower.rows != 0) std::printf("%s: a map of a plane that it has not\\n", config.name);
+            continue;
+        }
+        ++configs;
+        const int share = config.block_rows() / config.cluster_tokens, box = lower_box_rows(share);
+        const int groups = plan.params.lower_groups;
+        if (share % box != 0 || static_cast<int>(plan.lower.box_rows) != box || groups != 4 ||
+            plan.lower.rows * 128 != lower_plane_bytes(6160, 400)) {
+            std::printf("%s: shares of %d rows in boxes of %d\\n", config.name, share, box);
+        }
+        for (int first = 0; first < 6160; first += box) {
+            for (int i = 0; i < box; ++i) {
+                if (lower_row(first + i, 3, groups) != lower_row(first, 3, groups) + i) {
+                    std::printf("%s: the copy of %d rows from %d leaves its tile\\n", config.name, box, first);
+                }
+            }
+        }
+    }
+    std::set<int> rows;
+    for (int row = 0; row < 192; ++row) {
+        for (int group = 0; group < 5; ++group) rows.insert(lower_row(row, group, 5));
+    }
+    if (rows.size() != 960 || *rows.begin() != 0 || *rows.rbegin() != 959) std::printf("rows lie twice\\n");
+    std::printf("%s\\n", configs > 10 ? "done" : "too few");
+}`;
+
+test("a copy of the lower plane stays inside a tile, for the rows that each configuration loads", () => {
+  const source = join(folder, "tiles.cc");
+  writeFileSync(source, tiles);
+  const program = join(folder, "tiles");
+  execFileSync("g++", ["-std=c++20", "-I", kernels, source, "-o", program]);
+  assert.equal(execFileSync(program, { encoding: "utf8" }), "done\n");
+});
