@@ -67,6 +67,7 @@ class WeightLoader {
                     continue;
                 }
                 constexpr int kBox = kernels::lower_box_rows(kShare);
+                static_assert(kShare % kBox == 0, "a share is whole copies");
                 // Beyond K come other weights, or zeros: they meet tokens that are zero.
                 const int32_t groups = params_.lower_groups;
 #pragma unroll

@@ -54,7 +54,7 @@ using namespace nestedfp::kernels;
 int main() {
     int configs = 0;
     for (const GemmConfig& config : kGemmConfigs) {
-        const LaunchPlan plan = plan_launch(config, Schedule::kWhole, 300, 6160, 400, 132);
+        const LaunchPlan plan = plan_launch(config, Schedule::kWhole, 300, 6160, 272, 132);
         if (config.planes() != 2) {
             if (plan.lower.rows != 0) std::printf("%s: a map of a plane that it has not\\n", config.name);
             continue;
@@ -62,13 +62,13 @@ int main() {
         ++configs;
         const int share = config.block_rows() / config.cluster_tokens, box = lower_box_rows(share);
         const int groups = plan.params.lower_groups;
-        if (share % box != 0 || static_cast<int>(plan.lower.box_rows) != box || groups != 4 ||
-            plan.lower.rows * 128 != lower_plane_bytes(6160, 400)) {
+        if (share % box != 0 || static_cast<int>(plan.lower.box_rows) != box || groups != 3 ||
+            plan.lower.rows * 128 != lower_plane_bytes(6160, 272)) {
             std::printf("%s: shares of %d rows in boxes of %d\\n", config.name, share, box);
         }
         for (int first = 0; first < 6160; first += box) {
             for (int i = 0; i < box; ++i) {
-                if (lower_row(first + i, 3, groups) != lower_row(first, 3, groups) + i) {
+                if (lower_row(first + i, 2, groups) != lower_row(first, 2, groups) + i) {
                     std::printf("%s: the copy of %d rows from %d leaves its tile\\n", config.name, box, first);
                 }
             }

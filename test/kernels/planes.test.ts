@@ -27,7 +27,8 @@ using namespace nestedfp::kernels;
 int main() {
     // All words and some again: two groups along K, the last one and the last tile of rows filled up.
     constexpr int n = 316, k = 208, pitch = 256, height = 320;
-    std::vector<uint16_t> words(n * k), back(n * k);
+    // What lies behind the words must not be read.
+    std::vector<uint16_t> words(height * k, 0xffff), back(n * k);
     for (int i = 0; i < n * k; ++i) words[i] = static_cast<uint16_t>(i);
     std::vector<uint8_t> upper(n * pitch), lower(height * pitch, 0xff), high(n * pitch), low(height * pitch);
     if (lower_plane_bytes(n, k) != lower.size()) return 1;
