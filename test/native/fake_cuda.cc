@@ -4,6 +4,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
+#include <map>
+#include <mutex>
 
 #include "cuda/driver_api.h"
 
@@ -16,6 +19,8 @@ constexpr Result kOutOfMemory = 2;
 constexpr unsigned kMostShared = 232448;
 
 int live_buffers = 0;
+std::mutex buffers_mutex;
+std::map<DevicePointer, uint64_t> bytes_of_buffer;
 
 FILE* log_file() {
     static FILE* file = std::fopen(std::getenv("FAKE_CUDA_LOG"), "w");
@@ -31,6 +36,16 @@ void note(const char* format, Values... values) {
 bool is_to_fail(const char* name) {
     const char* failing = std::getenv("FAKE_CUDA_FAIL");
     return failing != nullptr && std::strcmp(failing, name) == 0;
+}
+
+/// Whether so many bytes from `base` on are of one allocation.
+bool lies_in_a_buffer(const void* base, uint64_t bytes) {
+    const std::lock_guard lock(buffers_mutex);
+    const auto address = reinterpret_cast<DevicePointer>(base);
+    const auto after = bytes_of_buffer.upper_bound(address);
+    if (after == bytes_of_buffer.begin()) return false;
+    const auto& [start, size] = *std::prev(after);
+    return address + bytes <= start + size;
 }
 
 }  // namespace
@@ -101,11 +116,15 @@ EXPORT cuMemAlloc_v2(DevicePointer* pointer, size_t bytes) {
     if (is_to_fail("cuMemAlloc")) return kOutOfMemory;
     *pointer = reinterpret_cast<DevicePointer>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
     ++live_buffers;
+    const std::lock_guard lock(buffers_mutex);
+    bytes_of_buffer[*pointer] = bytes;
     return kSuccess;
 }
 EXPORT cuMemFree_v2(DevicePointer pointer) {
     std::free(reinterpret_cast<void*>(pointer));
     --live_buffers;
+    const std::lock_guard lock(buffers_mutex);
+    bytes_of_buffer.erase(pointer);
     return kSuccess;
 }
 EXPORT cuMemcpyHtoDAsync_v2(DevicePointer to, const void* from, size_t bytes, StreamHandle) {
@@ -187,7 +206,7 @@ EXPORT cuLaunchKernelEx(const LaunchConfig* config, FunctionHandle function, voi
                           config->shared_bytes <= kMostShared && !is_to_fail("cuLaunchKernelEx");
     return is_valid ? kSuccess : kInvalidValue;
 }
-/// The rules of cuTensorMapEncodeTiled's documentation for matrices.
+/// The rules of cuTensorMapEncodeTiled's documentation for matrices, and that there is memory for all of one.
 EXPORT cuTensorMapEncodeTiled(void* map, TensorMapDataType type, uint32_t rank, void* base,
                               const uint64_t* dimensions, const uint64_t* strides, const uint32_t* box,
                               const uint32_t*, TensorMapInterleave, TensorMapSwizzle swizzle,
@@ -197,7 +216,8 @@ EXPORT cuTensorMapEncodeTiled(void* map, TensorMapDataType type, uint32_t rank, 
     const bool is_valid = rank == 2 && reinterpret_cast<uintptr_t>(base) % 16 == 0 && strides[0] % 16 == 0 &&
                           strides[0] >= dimensions[0] * element && box[0] <= 256 && box[1] <= 256 &&
                           inner % 16 == 0 && (swizzle != kTensorMapSwizzle128B || inner <= 128) &&
-                          dimensions[0] > 0 && dimensions[1] > 0;
+                          dimensions[0] > 0 && dimensions[1] > 0 &&
+                          lies_in_a_buffer(base, (dimensions[1] - 1) * strides[0] + dimensions[0] * element);
     if (!is_valid) return kInvalidValue;
     std::memset(map, 0, 128);
     return kSuccess;
