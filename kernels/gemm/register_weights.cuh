@@ -102,7 +102,7 @@ class RegisterWeights {
     __device__ __forceinline__ void step(float (&sums)[kConfig.block_tokens / 2], uint32_t (&now)[16],
                                          uint32_t (&next)[16], Raw& raw, bool has_more, Meanwhile meanwhile) {
         constexpr int kParity = kStep & kIsOdd ? 1 : 0;
-        const uint32_t offset = tokens_.stage * Plan::kStageBytes;
+        const ptx::Descriptor tokens = tokens_at_ + tokens_.stage * Plan::kStageBytes;
         ptx::mbarrier_wait(shared_ + Plan::tokens_full(tokens_.stage), tokens_.parity);
         turn_.wait();
         ptx::wgmma_fence();
@@ -110,8 +110,8 @@ class RegisterWeights {
         for (int j = 0; j < 4; ++j) {
             // The next warpgroup's first stands in line behind this one's last.
             if (j == 3) turn_.pass();
-            Mma::rs_f16(sums, now[4 * j], now[4 * j + 1], now[4 * j + 2], now[4 * j + 3],
-                        tokens_at_.at(offset + 32 * j), !(kStep & kIsFirst) || j > 0);
+            Mma::rs_f16(sums, now[4 * j], now[4 * j + 1], now[4 * j + 2], now[4 * j + 3], tokens.at(32 * j),
+                        !(kStep & kIsFirst) || j > 0);
         }
         ptx::wgmma_commit();
         if constexpr (kStep & kIsFirst) meanwhile();

@@ -28,15 +28,15 @@ class SharedWeights {
         for (int32_t i = 0; i < steps * kConfig.token_stages_per_step(); ++i) {
             ptx::mbarrier_wait(shared_ + Plan::weights_full(weights_.stage), weights_.parity);
             ptx::mbarrier_wait(shared_ + Plan::tokens_full(tokens_.stage), tokens_.parity);
-            const uint32_t a = weights_.stage * Plan::kWeightStageBytes;
-            const uint32_t b = tokens_.stage * Plan::kStageBytes;
+            const ptx::Descriptor weights = weights_at_ + weights_.stage * Plan::kWeightStageBytes;
+            const ptx::Descriptor tokens = tokens_at_ + tokens_.stage * Plan::kStageBytes;
             ptx::wgmma_fence();
 #pragma unroll
             for (int j = 0; j < 4; ++j) {  // 32 bytes of K each
                 if constexpr (kConfig.weights == kernels::Weights::kW8A8) {
-                    Mma::ss_e4m3(sums, weights_at_.at(a + 32 * j), tokens_at_.at(b + 32 * j), i > 0 || j > 0);
+                    Mma::ss_e4m3(sums, weights.at(32 * j), tokens.at(32 * j), i > 0 || j > 0);
                 } else {
-                    Mma::ss_f16(sums, weights_at_.at(a + 32 * j), tokens_at_.at(b + 32 * j), i > 0 || j > 0);
+                    Mma::ss_f16(sums, weights.at(32 * j), tokens.at(32 * j), i > 0 || j > 0);
                 }
             }
             ptx::wgmma_commit();

@@ -7,10 +7,12 @@
 namespace nestedfp::gemm {
 
 /// The row groups of a block take the tensor cores in turn, a chunk each, so that one rebuilds weights while
-/// another multiplies. K groups do not: their tiles are narrow, and memory is their limit.
+/// another multiplies. Of narrow tiles they do not: a chunk is over before the next group has heard that it
+/// is its turn.
 template <kernels::GemmConfig kConfig>
 class Turn {
-    static constexpr int kTakers = kConfig.k_groups == 1 ? kConfig.row_groups : 1;
+    static constexpr int kTakers =
+        kConfig.k_groups == 1 && kConfig.block_tokens >= 192 ? kConfig.row_groups : 1;
 
    public:
     __device__ __forceinline__ explicit Turn(int warpgroup)

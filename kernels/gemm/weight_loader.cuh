@@ -68,13 +68,16 @@ class WeightLoader {
                 }
                 constexpr int kBox = kernels::lower_box_rows(kShare);
                 static_assert(kShare % kBox == 0, "a share is whole copies");
-                // Beyond K come other weights, or zeros: they meet tokens that are zero.
                 const int32_t groups = params_.lower_groups;
+                // Beyond K zeros must come, as of the upper plane: with the residuals of other weights those
+                // would be NaN, which tokens of zero do not silence.
+                const bool is_beyond = kConfig.weight_chunks() > 1 && along_k >= groups;
 #pragma unroll
                 for (int part = 0; part < kShare; part += kBox) {
-                    load(to + part * 128, &params_.lower, 0,
-                         kernels::lower_row(first + part, along_k, groups), full, policy_,
-                         sharers_of_weights<kConfig>());
+                    load(
+                        to + part * 128, &params_.lower, 0,
+                        is_beyond ? kernels::kBeyondLower : kernels::lower_row(first + part, along_k, groups),
+                        full, policy_, sharers_of_weights<kConfig>());
                 }
             }
         }

@@ -1,5 +1,7 @@
 // How the planes of a weight matrix lie in device memory: bytes of rows in groups of 128 along K, in the
-// order of ops/layout.cuh.
+// order of ops/layout.cuh. The upper plane is FORMAT.md's. The lower plane holds residuals: what the word's
+// magnitude has more than 128 times the upper byte's, a signed byte. It is FORMAT.md's lower byte but for its
+// top bit, which says that the upper byte was rounded up, and it saves the kernels from finding that out.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +26,9 @@ template <typename Integer>
 constexpr Integer lower_row(Integer row, Integer group, Integer groups) {
     return (row / kLowerTileRows * groups + group) * kLowerTileRows + row % kLowerTileRows;
 }
+
+/// Where a copy brings zeros alone: before the first row.
+constexpr int32_t kBeyondLower = -kLowerTileRows;
 
 /// Rows that one copy moves, for blocks that load `rows` of a stage; a copy stays inside a tile.
 constexpr int32_t lower_box_rows(int32_t rows) { return rows % kLowerTileRows == 0 ? kLowerTileRows : 32; }

@@ -15,10 +15,10 @@ __device__ inline uint8_t upper_of(uint16_t word) {
     return static_cast<uint8_t>((word >> 8 & 0x80) | (rounded < 0x7e ? rounded : 0x7e));
 }
 
-__device__ inline uint16_t word_of(uint8_t upper, uint8_t lower) {
-    const uint32_t rounded_up = (upper & 1) ^ (lower >> 7);
+__device__ inline uint16_t word_of(uint8_t upper, uint8_t residual) {
+    const uint32_t rounded_up = residual >> 7;
     const uint32_t high = (upper & 0x80) | ((upper - rounded_up) >> 1 & 0x3f);
-    return static_cast<uint16_t>(high << 8 | lower);
+    return static_cast<uint16_t>(high << 8 | (residual ^ (upper & 1) << 7));
 }
 
 /// Where the lower plane holds what the upper plane has at byte `position` of `row`.
@@ -32,8 +32,9 @@ __device__ inline void split_planes(const SplitPlanesParams& p) {
         const int64_t row = i / p.padded_k, position = i % p.padded_k;
         const int64_t k = element_at(position);
         const uint16_t word = row < p.n && k < p.k ? p.words[row * p.k + k] : 0;
-        if (row < p.n) p.upper[i] = upper_of(word);
-        p.lower[lower_at(row, position, p.padded_k)] = static_cast<uint8_t>(word);
+        const uint8_t upper = upper_of(word);
+        if (row < p.n) p.upper[i] = upper;
+        p.lower[lower_at(row, position, p.padded_k)] = static_cast<uint8_t>(word - upper * 128);
     });
 }
 

@@ -68,6 +68,20 @@ __device__ __forceinline__ uint32_t widen_e4m3x2(uint16_t pair) {
     return out;
 }
 
+/// Products of two pairs of binary16; subnormals are kept.
+__device__ __forceinline__ uint32_t multiply_half2(uint32_t x, uint32_t y) {
+    uint32_t out;
+    asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(out) : "r"(x), "r"(y));
+    return out;
+}
+
+/// Sums of two pairs of 16-bit integers.
+__device__ __forceinline__ uint32_t add_int16x2(uint32_t x, uint32_t y) {
+    uint32_t out;
+    asm("add.s16x2 %0, %1, %2;" : "=r"(out) : "r"(x), "r"(y));
+    return out;
+}
+
 /// Two floats to binary16, nearest even; `low` in the low half.
 __device__ __forceinline__ uint32_t pack_half2(float low, float high) {
     uint32_t out;

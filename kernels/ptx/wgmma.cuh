@@ -27,6 +27,14 @@ struct Descriptor {
     explicit __device__ __forceinline__ Descriptor(uint32_t address)
         : low(address >> 4 | 1u << 16) {}  // the leading dimension, not read in this mode
 
+    /// That of an address further on by a multiple of 16 bytes. What the steps of a chunk have in common is
+    /// added once.
+    __device__ __forceinline__ Descriptor operator+(uint32_t bytes) const {
+        Descriptor moved = *this;
+        moved.low += bytes / 16;
+        return moved;
+    }
+
     /// The descriptor `bytes` further on.
     __device__ __forceinline__ uint64_t at(uint32_t bytes) const {
         constexpr uint32_t kHigh = 1u << 30 | 1024 >> 4;  // swizzle by 128 bytes; the stride of 8 rows

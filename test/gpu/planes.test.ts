@@ -14,13 +14,12 @@ const allWords = Uint16Array.from({ length: 65536 }, (_, word) => word);
 gpuTest("all 65,536 words: the planes of the finite ones are the reference's", async (gpu) => {
   const { upper, lower } = await gpu.splitPlanes(unalignedBytes(allWords), side, side);
   const isOrdinary = (word: number) => Number.isFinite(halfToNumber(word));
-  const expected = Array.from(allWords, (word) => (isOrdinary(word) ? decompose(word).upper : 0));
-  const uppers = toDeviceOrder(Uint8Array.from(expected), side, side);
-  const lowers = toLowerPlane(
-    Uint8Array.from(allWords, (word) => word & 0xff),
-    side,
-    side,
-  );
+  const expected = {
+    upper: Uint8Array.from(allWords, (word) => (isOrdinary(word) ? decompose(word).upper : 0)),
+    lower: Uint8Array.from(allWords, (word) => word & 0xff),
+  };
+  const uppers = toDeviceOrder(expected.upper, side, side);
+  const lowers = toLowerPlane(expected, side, side);
   const areOrdinary = toDeviceOrder(
     Uint8Array.from(allWords, (word) => Number(isOrdinary(word))),
     side,
@@ -37,7 +36,7 @@ gpuTest("all 65,536 pairs of bytes give the reference's words", async (gpu) => {
   const lower = Uint8Array.from({ length: 65536 }, (_, pair) => pair & 0xff);
   const bytes = await gpu.joinPlanes(
     toDeviceOrder(upper, side, side),
-    toLowerPlane(lower, side, side),
+    toLowerPlane({ upper, lower }, side, side),
     side,
     side,
   );
@@ -68,7 +67,7 @@ gpuTest("rows are filled up with zeros to 128s, and the lower plane to whole til
     assert.equal(upper.length, n * paddedK(k));
     assert.deepEqual(upper, toDeviceOrder(planes.upper, n, k), `upper of [${n}, ${k}]`);
     assert.equal(lower.length, paddedN(n) * paddedK(k));
-    assert.deepEqual(lower, toLowerPlane(planes.lower, n, k), `lower of [${n}, ${k}]`);
+    assert.deepEqual(lower, toLowerPlane(planes, n, k), `lower of [${n}, ${k}]`);
     const bytes = await gpu.joinPlanes(upper, lower, n, k);
     assert.deepEqual(new Uint16Array(bytes.buffer, bytes.byteOffset, n * k), words);
   }

@@ -29,9 +29,17 @@ export function paddedN(n: number): number {
   return Math.ceil(n / 64) * 64;
 }
 
-/** As toDeviceOrder, for the lower plane: tiles of 64 rows by 128 positions, row-major inside and among each other. */
-export function toLowerPlane(bytes: Uint8Array, rows: number, k: number): Uint8Array {
-  const upright = toDeviceOrder(bytes, rows, k);
+/**
+ * The lower plane of a device: residuals, lower bytes whose top bits say that the upper byte was rounded up, in the
+ * order of toDeviceOrder and in tiles of 64 rows by 128 positions, row-major inside and among each other.
+ */
+export function toLowerPlane(
+  { upper, lower }: { upper: Uint8Array; lower: Uint8Array },
+  rows: number,
+  k: number,
+): Uint8Array {
+  const residuals = lower.map((byte, at) => byte ^ (((upper[at] ?? 0) & 1) << 7));
+  const upright = toDeviceOrder(residuals, rows, k);
   const [pitch, height] = [paddedK(k), paddedN(rows)];
   const out = new Uint8Array(height * pitch);
   let at = 0;

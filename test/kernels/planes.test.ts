@@ -38,7 +38,7 @@ int main() {
             if (element_at(at) >= k) continue;
             const int pair = row * k + static_cast<int>(element_at(at));
             high[row * pitch + at] = pair >> 8;
-            low[lower_at(row, at, pitch)] = pair & 0xff;
+            low[lower_at(row, at, pitch)] = (pair ^ (pair >> 8 & 1) << 7) & 0xff;
         }
     }
     join_planes({high.data(), low.data(), back.data(), n, k, pitch});
@@ -64,16 +64,12 @@ test("the kernels' planes and words are the reference's, for all words and all p
     n,
     k,
   );
-  const upper = toDeviceOrder(
-    Uint8Array.from(finite, (word) => decompose(word).upper),
-    n,
-    k,
-  );
-  const lower = toLowerPlane(
-    Uint8Array.from(words, (word) => word & 0xff),
-    n,
-    k,
-  );
+  const planes = {
+    upper: Uint8Array.from(finite, (word) => decompose(word).upper),
+    lower: Uint8Array.from(words, (word) => word & 0xff),
+  };
+  const upper = toDeviceOrder(planes.upper, n, k);
+  const lower = toLowerPlane(planes, n, k);
   for (const [at, byte] of upper.entries()) {
     if (isMeaningless[at] === 0) assert.equal(out[at], byte, `upper at ${at}`);
   }
