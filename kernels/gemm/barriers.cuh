@@ -23,15 +23,9 @@ struct Barriers {
     static constexpr int turn(int warpgroup_of_block) {
         return warpgroup(kConfig.row_groups) + warpgroup_of_block;
     }
-    /// Where the warpgroup that stores a row group waits for the warp that announces its sums to be ready for
-    /// that, and where that warp waits for the sums.
-    static constexpr int hears(int row_group) {
-        return turn(kConfig.k_groups > 1 ? 0 : kConfig.row_groups) + row_group;
-    }
-    static constexpr int left(int row_group) { return hears(kConfig.row_groups) + row_group; }
-    static constexpr int kLeftThreads = 128 + 32;
+    static constexpr int kEnd = turn(kConfig.k_groups > 1 ? 0 : kConfig.row_groups);
 
-    static_assert(left(kConfig.row_groups) <= 16, "a block has 16 named barriers");
+    static_assert(kEnd <= 16, "a block has 16 named barriers");
 };
 
 }  // namespace nestedfp::gemm

@@ -16,8 +16,8 @@ struct Exchange {
     /// Chunks [mine_begin, mine_end) are this block's to finish; it leaves the others in its slot.
     int32_t mine_begin = 0;
     int32_t mine_end = kChunks;
-    /// Blocks that read what this one leaves.
-    uint32_t readers = 0;
+    /// Whether others want what it leaves.
+    bool leaves = false;
     /// Slots [first, end) but this block's own hold what it has to add to its chunks.
     int32_t first = 0;
     int32_t end = 0;
@@ -35,13 +35,13 @@ struct Exchange {
             const int32_t finishers = params.parts < kChunks ? params.parts : kChunks;
             mine_begin = part < finishers ? (part * kChunks + finishers - 1) / finishers : kChunks;
             mine_end = part < finishers ? ((part + 1) * kChunks + finishers - 1) / finishers : kChunks;
-            readers = finishers - (part < finishers);
+            leaves = finishers > 1 || part > 0;
             first = segment.slot - part;
             end = part < finishers ? first + params.parts : first;
         } else if (segment.k_begin > 0) {
             // The block that has the tile's first part comes to it last, and finishes it.
             mine_end = 0;
-            readers = 1;
+            leaves = true;
         } else {
             first = segment.slot + 1;
             end = order.last_contributor(segment.tile) + 1;
@@ -54,26 +54,6 @@ struct Exchange {
     __device__ __forceinline__ bool has_mine() const { return mine_begin < mine_end; }
 };
 
-/// How partial sums travel: in pieces that fit in a stage of the ring of tokens.
-template <kernels::GemmConfig kConfig>
-struct Pieces {
-    /// Four sums of each thread of a warpgroup, 16 rows of 128 bytes.
-    static constexpr int kQuadBytes = 128 * 16;
-    static constexpr int kQuads = kConfig.block_tokens / 8;
-    static constexpr int kChunkQuads = kConfig.store_tokens() / 8;
-    static constexpr int kPieceQuads = kConfig.piece_quads();
-    static constexpr int kPieceBytes = kPieceQuads * kQuadBytes;
-    static constexpr int kPieces = kQuads / kPieceQuads;
-    static_assert(kPieceQuads > 0 && kQuads % kPieceQuads == 0, "a stage of tokens holds whole quads");
-
-    /// Whether a piece has anything that the block is to finish.
-    static __device__ __forceinline__ bool is_wanted(int piece, const Exchange<kConfig>& exchange) {
-        const int first = piece * kPieceQuads / kChunkQuads;
-        const int last = (piece * kPieceQuads + kPieceQuads - 1) / kChunkQuads;
-        return first < exchange.mine_end && exchange.mine_begin <= last;
-    }
-};
-
 /// Where a block of a cluster leaves its sums.
 template <kernels::GemmConfig kConfig>
 struct Slot {
@@ -82,15 +62,10 @@ struct Slot {
     __device__ __forceinline__ explicit Slot(int32_t slot)
         : index(static_cast<size_t>(slot) * kConfig.cluster() + blockIdx.x % kConfig.cluster()) {}
 
-    /// The first of a row group's rows of 128 bytes.
-    __device__ __forceinline__ size_t row(int row_group) const {
-        return (index * kConfig.row_groups + row_group) * (2 * kConfig.block_tokens);
-    }
-    __device__ __forceinline__ float4* sums(const kernels::GemmParams& params, int row_group) const {
-        return reinterpret_cast<float4*>(params.partials) + row(row_group) * 8;
-    }
-    __device__ __forceinline__ uint32_t* ready(const kernels::GemmParams& params) const {
-        return params.ready + index;
+    /// Quads of a row group: those of its 128 threads side by side.
+    __device__ __forceinline__ kernels::Quad* quads(const kernels::GemmParams& params, int row_group) const {
+        return params.partials + (index * kConfig.row_groups + row_group) *
+                                     (static_cast<size_t>(kConfig.block_tokens) / 8 * 128);
     }
 };
 

@@ -1,10 +1,8 @@
-// One persistent GEMM for all configurations: warps that load and one that tells, warpgroups that multiply
-// and store.
+// One persistent GEMM for all configurations: warps that load, warpgroups that multiply and store.
 #pragma once
 
 #include <type_traits>
 
-#include "announce_sums.cuh"
 #include "block_sum.cuh"
 #include "epilogue.cuh"
 #include "k_group_sum.cuh"
@@ -36,6 +34,7 @@ __device__ __forceinline__ void consume(const kernels::GemmParams& params, uint3
     bool has_work = work.next(order);
     bool has_stored = false;
     ptx::wait_for_previous_grid();
+    if (k_group == 0) block_sum.begin();
     while (has_work) {
         Work<kConfig> next;
         bool has_next = false;
@@ -53,8 +52,10 @@ __device__ __forceinline__ void consume(const kernels::GemmParams& params, uint3
         });
         if constexpr (!kAhead) exchange = Exchange<kConfig>(params, order, work.segment);
         k_group_sum.add(sums);
-        if (k_group == 0 && exchange.readers > 0) block_sum.leave(sums, exchange);
-        block_sum.collect(sums, exchange, accumulate.tokens(), k_group == 0);
+        if (k_group == 0) {
+            if (exchange.leaves) block_sum.leave(sums, exchange);
+            block_sum.collect(sums, exchange);
+        }
         has_stored = k_group == 0 && exchange.has_mine();
         if (has_stored) {
             epilogue.store(sums, work.row(row_group), work.token(), exchange, accumulate.held_stage());
@@ -64,7 +65,10 @@ __device__ __forceinline__ void consume(const kernels::GemmParams& params, uint3
         if constexpr (kAhead) work = next;
         has_work = kAhead ? has_next : work.next(order);
     }
-    if (k_group == 0) epilogue.finish();
+    if (k_group == 0) {
+        epilogue.finish();
+        block_sum.finish();
+    }
     // No barrier between: nothing is loaded any more, and the thread that waited keeps the block alive.
     if (kConfig.stores_in_weights() && has_stored) accumulate.give_back();
     accumulate.finish();
@@ -116,7 +120,6 @@ __device__ __forceinline__ void gemm(const kernels::GemmParams& params) {
         if (loads_tokens) {
             ptx::prefetch_tensor_map(&params.activations);
             ptx::prefetch_tensor_map(&params.out);
-            if (params.cut_tiles > 0) ptx::prefetch_tensor_map(&params.sums);
         }
         __syncwarp();
         if constexpr (kConfig.cluster() > 1) {
@@ -129,7 +132,6 @@ __device__ __forceinline__ void gemm(const kernels::GemmParams& params) {
         }
         if (loads_weights) WeightLoader<kConfig>(params, shared, order).run();
         if (loads_tokens) TokenLoader<kConfig>(params, shared, order).run();
-        if (warp == kLoader + 2) announce_sums<kConfig>(params, order);
         __syncwarp();
     } else {
         if constexpr (kConfig.warpgroups() > 1) ptx::take_registers<kConfig.consumer_registers()>();

@@ -83,9 +83,6 @@ class RegisterWeights {
 
     __device__ __forceinline__ void finish() const { turn_.finish(); }
 
-    /// Where the ring of tokens stands after a run.
-    __device__ __forceinline__ Ring<kConfig.stages>& tokens() { return tokens_; }
-
    private:
     /// Rows g and g + 8 of a warp's 16, 16 elements each.
     struct Raw {

@@ -27,6 +27,9 @@ struct SharedPlan {
     static constexpr int weights_full(int stage) { return tokens_full(2 * kConfig.stages + stage); }
     static constexpr int weights_empty(int stage) { return weights_full(kConfig.weight_stages + stage); }
 
+    /// A word of each warp that stores.
+    static constexpr int launch(int warp) { return weights_empty(kConfig.weight_stages) + 4 * warp; }
+
     static_assert(kTokenBytes / kConfig.cluster_rows % 1024 == 0,
                   "each block's share of the token tile is whole swizzle atoms");
     static_assert(kPlaneBytes / kConfig.cluster_tokens % 1024 == 0,

@@ -57,8 +57,6 @@ class SharedWeights {
     __device__ __forceinline__ uint32_t held_stage() const { return 0; }
     __device__ __forceinline__ void give_back() const {}
 
-    __device__ __forceinline__ Ring<kConfig.stages>& tokens() { return tokens_; }
-
    private:
     __device__ __forceinline__ void release_both(uint32_t tokens, uint32_t weights) {
         release_tokens<kConfig>(shared_, tokens);

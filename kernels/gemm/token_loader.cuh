@@ -1,19 +1,17 @@
-// The warp that loads tokens, and what other blocks left of cut tiles; it and the warp that loads weights do
-// not wait for each other.
+// The warp that loads tokens; it and the warp that loads weights do not wait for each other.
 #pragma once
 
 #include "../ptx/grid.cuh"
 #include "../ptx/mbarrier.cuh"
 #include "cluster_load.cuh"
-#include "exchange.cuh"
 #include "ring.cuh"
 #include "shared_plan.cuh"
 #include "tile_order.cuh"
 
 namespace nestedfp::gemm {
 
-/// As WeightLoader, the ring of tokens, with the chunks of all K groups in a stage, and of what other blocks
-/// left of a cut tile. Tokens are what the kernel before this one may have written.
+/// As WeightLoader, the ring of tokens, with the chunks of all K groups in a stage. Tokens are what the
+/// kernel before this one may have written.
 template <kernels::GemmConfig kConfig>
 class TokenLoader {
     using Plan = SharedPlan<kConfig>;
@@ -33,7 +31,6 @@ class TokenLoader {
         for (; has_segment; has_segment = next_segment()) {
             const int32_t end = segment_.k_end * kConfig.token_stages_per_step();
             for (int32_t i = segment_.k_begin * kConfig.token_stages_per_step(); i < end; ++i) fill_stage(i);
-            fetch_sums(Exchange<kConfig>(params_, order_, segment_));
         }
         if constexpr (kConfig.cluster_rows > 1) {
             for (int i = 0; i < kConfig.stages; ++i, ring_.advance()) wait_until_empty();
@@ -65,36 +62,6 @@ class TokenLoader {
                  full, policy_, sharers_of_tokens<kConfig>());
         }
         ring_.advance();
-    }
-
-    /// Brings what other blocks have left of this block's tile, behind its last tokens: while the last steps
-    /// are multiplied.
-    __device__ __forceinline__ void fetch_sums(const Exchange<kConfig>& exchange) {
-        using Split = Pieces<kConfig>;
-        for (int32_t other = exchange.first; other < exchange.end; ++other) {
-            if (other == exchange.own) continue;
-            const Slot<kConfig> slot(other);
-            while (ptx::load_acquire(slot.ready(params_)) == 0) {
-            }
-            // Before the sums are read: a slot is written once in a launch, and the next grid waits.
-            atomicSub(slot.ready(params_), 1);
-            ptx::fence_proxy_async_global();
-#pragma unroll 1
-            for (int piece = 0; piece < Split::kPieces; ++piece) {
-                if (!Split::is_wanted(piece, exchange)) continue;
-                const uint32_t full = shared_ + Plan::tokens_full(ring_.stage);
-                const uint32_t base = shared_ + Plan::tokens(0) + ring_.stage * Plan::kStageBytes;
-                wait_until_empty();
-                ptx::mbarrier_arrive_expect_tx(full, kConfig.row_groups * Split::kPieceBytes);
-#pragma unroll 1
-                for (int row_group = 0; row_group < kConfig.row_groups; ++row_group) {
-                    const size_t row = slot.row(row_group) + piece * Split::kPieceQuads * 16;
-                    ptx::tma_load(base + row_group * Split::kPieceBytes, &params_.sums, 0,
-                                  static_cast<int32_t>(row), full, ptx::kEvictNormal);
-                }
-                ring_.advance();
-            }
-        }
     }
 
     __device__ __forceinline__ void wait_until_empty() const {

@@ -52,7 +52,7 @@ struct GemmConfig {
         return block_k() / (weight_chunks() * weight_chunk_k());
     }
     constexpr int32_t warpgroups() const { return row_groups * k_groups; }
-    /// The consumers and a warpgroup of which two warps load and one announces partial sums.
+    /// The consumers and a warpgroup of which two warps load.
     constexpr int32_t threads() const { return 128 * (warpgroups() + 1); }
     /// Registers per thread at launch, and after the loader has handed most of its own over; multiples of 8.
     /// What the consumers take must not exceed what the loader gives: setmaxnreg would wait for ever.
@@ -95,22 +95,11 @@ struct GemmConfig {
     }
     constexpr int32_t shared_bytes_without_stores() const {
         return 1024 + stages * stage_bytes() + weight_stages * weight_stage_bytes() + reduce_bytes() +
-               scale_bytes() + 16 * (stages + weight_stages);
+               scale_bytes() + 16 * (stages + weight_stages) + 16 * row_groups;
     }
     /// Dynamic shared memory, with room to align its start to 1024 bytes.
     constexpr int32_t shared_bytes() const { return shared_bytes_without_stores() + store_bytes(); }
-    /// Partial sums travel between blocks in quads, four sums of each thread of a warpgroup: 16 rows of 128
-    /// bytes. So many of each row group fit in a stage of tokens; two stores' worth at most, as not all that
-    /// comes need be wanted.
-    constexpr int32_t piece_quads() const {
-        const int32_t quads = block_tokens / 8;
-        const int32_t stores = store_tokens() / 8 * 2;
-        const int32_t fit = stage_bytes() / row_groups / 2048;
-        int32_t most = fit < stores ? fit : stores;
-        if (most > quads) most = quads;
-        while (quads % most != 0) --most;
-        return most;
-    }
+    /// Partial sums of a block, in quads: GemmParams::partials.
     constexpr int32_t partial_bytes() const { return block_rows() * block_tokens * 4; }
 };
 

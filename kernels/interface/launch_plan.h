@@ -46,14 +46,11 @@ struct LaunchPlan {
     uint32_t cluster;
     uint32_t shared_bytes;
     size_t partials_bytes;
-    size_t ready_bytes;
     TensorMapSpec weights;
     /// No rows: the weights have one plane.
     TensorMapSpec lower;
     TensorMapSpec activations;
     TensorMapSpec out;
-    /// No rows: no tile is cut.
-    TensorMapSpec sums;
     /// With the scalars set; pointers and maps are the caller's.
     GemmParams params;
 };
@@ -126,7 +123,6 @@ inline LaunchPlan plan_launch(const GemmConfig& config, Schedule schedule, int32
     plan.cluster = static_cast<uint32_t>(config.cluster());
     plan.shared_bytes = static_cast<uint32_t>(config.shared_bytes());
     plan.partials_bytes = static_cast<size_t>(slots) * config.cluster() * config.partial_bytes();
-    plan.ready_bytes = static_cast<size_t>(slots) * config.cluster() * 4;
 
     const uint64_t wide_k = static_cast<uint64_t>(k);
     const bool words = config.weights == Weights::kPlain16;
@@ -161,13 +157,6 @@ inline LaunchPlan plan_launch(const GemmConfig& config, Schedule schedule, int32
                 64,
                 static_cast<uint32_t>(config.store_tokens()),
                 128};
-    plan.sums = {ElementType::kFloat16,
-                 64,
-                 plan.partials_bytes / 128,
-                 128,
-                 64,
-                 static_cast<uint32_t>(16 * config.piece_quads()),
-                 128};
     return plan;
 }
 

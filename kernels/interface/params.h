@@ -10,6 +10,15 @@ struct alignas(64) TensorMap {
     unsigned char bytes[128];
 };
 
+/// Four partial sums of a thread, 24 bits each, and the number of the launch that left them.
+struct alignas(16) Quad {
+    uint32_t sums[3];
+    uint32_t launch;
+};
+
+/// What a launch that cuts tiles adds to GemmParams::launches, in so many parts at most.
+constexpr uint64_t kLaunchUnits = 1 << 12;
+
 /// out[M, N] = X[M, K] W[N, K]^T * row_scale[N] (* token_scale[M]), all row-major, out in binary16.
 struct alignas(64) GemmParams {
     /// Words [N, K] for plain16, else the upper plane [N, Kpad] in the device's K order (KERNELS.md section
@@ -20,17 +29,16 @@ struct alignas(64) GemmParams {
     /// [M, K] binary16 in natural K order; E4M3 in the device's K order for w8a8.
     TensorMap activations;
     TensorMap out;
-    /// `partials` as rows of 128 bytes; where tiles are cut alone.
-    TensorMap sums;
     /// [N]: 2^s for words, 2^(s-8) for an upper plane alone.
     const float* row_scale;
     /// [M]; w8a8 alone.
     const float* token_scale;
-    /// FP32 partial sums, slots of BLOCK_ROWS x BLOCK_TOKENS for the blocks of a cluster each.
-    float* partials;
-    /// One word per slot and block of a cluster, zero between launches: how many blocks have still to find
-    /// what the block left in the slot.
-    uint32_t* ready;
+    /// Partial sums, slots of BLOCK_ROWS x BLOCK_TOKENS for the blocks of a cluster each. Zero before the
+    /// first launch.
+    Quad* partials;
+    /// Which launch of those that cut tiles this is, times kLaunchUnits. Zero before the first; launches that
+    /// share `partials` share it.
+    uint64_t* launches;
     int32_t m;
     int32_t n;
     /// Steps of BLOCK_K along K.

@@ -48,13 +48,37 @@ __device__ __forceinline__ void take_registers() {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
 }
 
-__device__ __forceinline__ void store_release(uint32_t* word, uint32_t value) {
-    asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(word), "r"(value) : "memory");
+__device__ __forceinline__ uint64_t load_relaxed(const uint64_t* word) {
+    uint64_t value;
+    asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(value) : "l"(word) : "memory");
+    return value;
 }
 
-__device__ __forceinline__ uint32_t load_acquire(const uint32_t* word) {
-    uint32_t value;
-    asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(word) : "memory");
+__device__ __forceinline__ void add_relaxed(uint64_t* word, uint64_t value) {
+    asm volatile("red.relaxed.gpu.global.add.u64 [%0], %1;" ::"l"(word), "l"(value) : "memory");
+}
+
+/// 16 bytes that other blocks see whole or not at all: one access of a scalar type, where a vector would be
+/// one for each element.
+/// https://docs.nvidia.com/cuda/parallel-thread-execution/#vector-data-types
+__device__ __forceinline__ void store_relaxed_16(void* to, uint4 value) {
+    asm volatile(
+        "{\n.reg .b64 low, high;\n.reg .b128 whole;\n"
+        "mov.b64 low, {%1, %2};\nmov.b64 high, {%3, %4};\nmov.b128 whole, {low, high};\n"
+        "st.relaxed.gpu.global.b128 [%0], whole;\n}" ::"l"(to),
+        "r"(value.x), "r"(value.y), "r"(value.z), "r"(value.w)
+        : "memory");
+}
+
+__device__ __forceinline__ uint4 load_relaxed_16(const void* from) {
+    uint4 value;
+    asm volatile(
+        "{\n.reg .b64 low, high;\n.reg .b128 whole;\n"
+        "ld.relaxed.gpu.global.b128 whole, [%4];\n"
+        "mov.b128 {low, high}, whole;\nmov.b64 {%0, %1}, low;\nmov.b64 {%2, %3}, high;\n}"
+        : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+        : "l"(from)
+        : "memory");
     return value;
 }
 

@@ -18,6 +18,16 @@ __device__ __forceinline__ void store_shared_16(uint32_t address, float a, float
                  : "memory");
 }
 
+__device__ __forceinline__ uint32_t load_shared(uint32_t address) {
+    uint32_t v;
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(address) : "memory");
+    return v;
+}
+
+__device__ __forceinline__ void store_shared(uint32_t address, uint32_t v) {
+    asm volatile("st.shared.u32 [%0], %1;" ::"r"(address), "r"(v) : "memory");
+}
+
 __device__ __forceinline__ float4 load_shared_float4(uint32_t address) {
     float4 v;
     asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
@@ -58,6 +68,20 @@ template <uint32_t kSelect>
 __device__ __forceinline__ uint32_t permute_bytes(uint32_t x, uint32_t y) {
     uint32_t out;
     asm("prmt.b32 %0, %1, %2, %3;" : "=r"(out) : "r"(x), "r"(y), "n"(kSelect));
+    return out;
+}
+
+/// As permute_bytes, of accumulators. The compiler does not know that wgmma writes those until it is waited
+/// for: floats made integers outside would be made so before, and each wgmma would wait for the one before.
+template <uint32_t kSelect>
+__device__ __forceinline__ uint32_t permute_sums(float x, float y) {
+    uint32_t out;
+    asm volatile(
+        "{\n.reg .b32 x, y;\n"
+        "mov.b32 x, %1;\nmov.b32 y, %2;\n"
+        "prmt.b32 %0, x, y, %3;\n}"
+        : "=r"(out)
+        : "f"(x), "f"(y), "n"(kSelect));
     return out;
 }
 

@@ -40,10 +40,10 @@ class BenchSession {
     ModuleFolder& modules() { return modules_; }
     const Operations& operations() const { return operations_; }
     const DeviceBuffer& library_workspace() const { return library_workspace_; }
-    /// At least so large, for partial sums and for flags that are zero between launches. Launches on the one
-    /// stream share them; what graphs refer to stays.
+    /// At least so large, for partial sums. Launches on the one stream share them and count themselves; what
+    /// graphs refer to stays.
     const DeviceBuffer& partials(size_t bytes) { return grown(partials_, bytes); }
-    const DeviceBuffer& ready(size_t bytes) { return grown(ready_, bytes); }
+    const DeviceBuffer& launches() { return grown(launches_, sizeof(uint64_t)); }
     /// Pushes everything else out of the second-level cache.
     void flush_cache() const { flush_.fill(0, stream_); }
 
@@ -65,7 +65,7 @@ class BenchSession {
     DeviceBuffer library_workspace_;
     /// The last is the largest.
     std::vector<std::unique_ptr<DeviceBuffer>> partials_;
-    std::vector<std::unique_ptr<DeviceBuffer>> ready_;
+    std::vector<std::unique_ptr<DeviceBuffer>> launches_;
     DeviceBuffer flush_;
     std::unique_ptr<CublasLt> cublaslt_;
 };

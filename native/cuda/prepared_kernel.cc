@@ -61,9 +61,8 @@ class OwnPrepared : public PreparedKernel {
         params.row_scale = (is_binary16 ? word_scale : inputs.weights.upper_scale()).as<float>();
         params.token_scale = reads_fp8 ? inputs.activations.token_scales().as<float>() : nullptr;
         const DeviceBuffer& partials = inputs.session.partials(plan.partials_bytes);
-        params.partials = partials.as<float>();
-        if (plan.sums.rows > 0) params.sums = encode_tensor_map(plan.sums, partials.address());
-        params.ready = inputs.session.ready(plan.ready_bytes).as<uint32_t>();
+        params.partials = partials.as<kernels::Quad>();
+        params.launches = inputs.session.launches().as<uint64_t>();
         return params;
     }
 

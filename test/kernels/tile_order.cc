@@ -13,9 +13,6 @@ static struct {
 #include <set>
 #include <vector>
 
-struct float4 {
-    float x, y, z, w;
-};
 #include "gemm/exchange.cuh"
 #include "interface/launch_plan.h"
 
@@ -38,11 +35,10 @@ void require(bool holds, const Problem& p, const char* rule) {
                 static_cast<int>(p.schedule), p.m, p.n, p.k, p.sm_count);
 }
 
-/// What a cluster does in turn: leave its sums for so many readers, or wait for those of another.
+/// What a cluster does in turn: leave its sums, or wait for those of another.
 struct Step {
     bool leaves;
     int slot;
-    int readers;
 };
 
 /// As consume() of gemm/kernel.cuh treats one segment.
@@ -53,49 +49,37 @@ void add_steps(std::vector<Step>& steps, const Segment& s, const kernels::GemmPa
         const int chunks = config.block_tokens / config.store_tokens();
         const int finishers = params.parts < chunks ? params.parts : chunks;
         const int part = s.slot % params.parts;
-        steps.push_back({true, s.slot, finishers - (part < finishers)});
+        if (finishers > 1 || part > 0) steps.push_back({true, s.slot});
         for (int other = s.slot - part; part < finishers && other < s.slot - part + params.parts; ++other) {
-            if (other != s.slot) steps.push_back({false, other, 0});
+            if (other != s.slot) steps.push_back({false, other});
         }
     } else if (s.k_begin > 0) {
-        steps.push_back({true, s.slot, 1});
+        steps.push_back({true, s.slot});
     } else {
         for (int other = s.slot + 1; other <= order.last_contributor(s.tile); ++other) {
-            steps.push_back({false, other, 0});
+            steps.push_back({false, other});
         }
     }
 }
 
-/// The exchange of a segment against the steps that add_steps() found, and the pieces that carry its sums.
+/// The exchange of a segment against the steps that add_steps() found.
 template <kernels::GemmConfig kConfig>
 bool agrees(const kernels::GemmParams& params, const gemm::TileOrder& order, const Segment& s,
             const std::vector<Step>& steps, std::map<int, std::set<int>>& finished) {
-    using Pieces = gemm::Pieces<kConfig>;
     const gemm::Exchange<kConfig> exchange(params, order, s);
-    int readers = 0;
+    bool leaves = false;
     std::vector<int> others, others_of_exchange;
     for (const Step& step : steps) {
-        if (step.leaves) readers = step.readers;
+        if (step.leaves) leaves = true;
         if (!step.leaves) others.push_back(step.slot);
     }
     for (int slot = exchange.first; slot < exchange.end; ++slot) {
         if (slot != exchange.own) others_of_exchange.push_back(slot);
     }
-    bool right = static_cast<int>(exchange.readers) == readers && others_of_exchange == others;
-    std::set<int> carried;
-    for (int piece = 0; piece < Pieces::kPieces; ++piece) {
-        if (!Pieces::is_wanted(piece, exchange)) continue;
-        for (int quad = 0; quad < Pieces::kPieceQuads; ++quad) {
-            carried.insert(piece * Pieces::kPieceQuads + quad);
-        }
-        right = right && kConfig.row_groups * Pieces::kPieceBytes <= kConfig.stage_bytes();
-    }
+    bool right = exchange.leaves == leaves && others_of_exchange == others;
     for (int chunk = 0; chunk < gemm::Exchange<kConfig>::kChunks; ++chunk) {
         if (!exchange.is_mine(chunk)) continue;
         right = right && finished[s.tile].insert(chunk).second;
-        for (int quad = 0; quad < Pieces::kChunkQuads; ++quad) {
-            right = right && carried.contains(chunk * Pieces::kChunkQuads + quad);
-        }
     }
     return right;
 }
@@ -111,16 +95,16 @@ constexpr Agrees kAgrees[] = {
 };
 
 /// Lets every cluster go on as far as it can, until none can. @returns whether all came to their end.
-bool all_end(const std::vector<std::vector<Step>>& clusters, std::map<int, int>& flags) {
+bool all_end(const std::vector<std::vector<Step>>& clusters) {
+    std::set<int> left;
     std::vector<size_t> at(clusters.size());
     for (bool moved = true; moved;) {
         moved = false;
         for (size_t c = 0; c < clusters.size(); ++c) {
             for (; at[c] < clusters[c].size(); ++at[c], moved = true) {
                 const Step& step = clusters[c][at[c]];
-                if (!step.leaves && flags[step.slot] == 0) break;
-                if (step.leaves) flags[step.slot] = step.readers;
-                if (!step.leaves) --flags[step.slot];
+                if (step.leaves) left.insert(step.slot);
+                if (!step.leaves && !left.contains(step.slot)) break;
             }
         }
     }
@@ -158,7 +142,6 @@ void check(const Problem& p) {
             const size_t end = static_cast<size_t>(step.slot) + 1;
             require(end * p.config.cluster() * p.config.partial_bytes() <= plan.partials_bytes, p,
                     "the partial sums have room");
-            require(end * p.config.cluster() * 4 <= plan.ready_bytes, p, "the flags have room");
             if (step.leaves) require(left.insert(step.slot).second, p, "a slot is written once");
         }
     }
@@ -179,9 +162,9 @@ void check(const Problem& p) {
         require(static_cast<int>(finished[tile].size()) == chunks, p, "every chunk of a tile is stored once");
     }
     require(static_cast<int>(places.size()) == tiles, p, "no two tiles are the same");
-    std::map<int, int> flags;
-    require(all_end(steps, flags), p, "no block waits for ever");
-    for (const auto& [slot, readers] : flags) require(readers == 0, p, "the flags are zero after a launch");
+    require(all_end(steps), p, "no block waits for ever");
+    require(params.cut_tiles == 0 || plan.grid * p.config.row_groups <= kernels::kLaunchUnits, p,
+            "every row group of a launch counts");
 }
 
 }  // namespace
