@@ -12,10 +12,9 @@ export type Schedule = "whole" | "split" | "split-last" | "stream";
 /**
  * What one kind of kernel costs, in microseconds of one H100 80GB HBM3. Fitted to a sweep of 2026-11-23, cold weights,
  * over the 24 shapes of KERNELS.md at 12 M by least squares of log time, the fast ones of a point weighing most. What
- * the model picked for a shape left out of the fit took 1.022 (nested FP16) and 1.025 (nested FP8) times as long as the
- * best contender in the geometric mean, 1.19 and 1.24 at worst. Only contenders of the sweep count there, which
- * had none but "whole" from 12 full waves on. For the kernels as they are now it is 1.024 and 1.027, and 1.023 and 1.026
- * with constants fitted anew. The constants rank; not each is a physical quantity.
+ * the model picked for a shape left out of the fit took 1.025 (nested FP16) and 1.030 (nested FP8) times as long as the
+ * best contender in the geometric mean, 1.22 and 1.20 at worst. Only contenders of the sweep count there, which
+ * had none but "whole" from 12 full waves on. The constants rank; not each is a physical quantity.
  */
 type Costs = {
   /** Once. */
@@ -42,51 +41,51 @@ type Costs = {
 };
 
 const nested16: Costs = {
-  launch: 0.2701,
-  bandwidth: 3.03,
-  step: 0.1451,
-  rebuild: 12.97,
-  multiply: 19.06,
-  l2: 0.08875,
-  tile: 0.9747,
-  cut: 1.38,
-  partSums: 1.796,
-  cutFirst: 2.206,
-  streamShare: 0.2253,
-  alone: 0.2698,
+  launch: 0.1341,
+  bandwidth: 3.044,
+  step: 0.0966,
+  rebuild: 9.838,
+  multiply: 20.36,
+  l2: 0.08261,
+  tile: 1.258,
+  cut: 1.12,
+  partSums: 1.206,
+  cutFirst: 0.5384,
+  streamShare: 0.2551,
+  alone: 0.1326,
 };
 
 const costsOf: Readonly<Record<NativeGemmConfig["weights"], Costs>> = {
   nested16,
-  // Not fitted on its own: with these constants what the model picks takes 1.022 times as long as the best.
+  // Not fitted on its own: with these constants what the model picks takes 1.025 times as long as the best.
   plain16: nested16,
   w8a16: {
-    launch: 2.166,
-    bandwidth: 3.059,
-    step: 0.1162,
-    rebuild: 13.74,
-    multiply: 4.072,
-    l2: 0.1168,
-    tile: 0.05874,
-    cut: 0.8115,
-    partSums: 5.32,
-    cutFirst: 2.233,
-    streamShare: 0.3145,
+    launch: 2.594,
+    bandwidth: 3.043,
+    step: 0.05456,
+    rebuild: 16.18,
+    multiply: 8.387,
+    l2: 0.1143,
+    tile: 0,
+    cut: 0.275,
+    partSums: 3.821,
+    cutFirst: 0.4654,
+    streamShare: 0.3996,
     alone: 0.1,
   },
   w8a8: {
-    launch: 0.9802,
-    bandwidth: 3.039,
+    launch: 0.9339,
+    bandwidth: 3.03,
     step: 0,
-    rebuild: 0.8549,
-    multiply: 12.56,
-    l2: 0.07785,
-    tile: 0.6916,
-    cut: 1.518,
-    partSums: 2.29,
-    cutFirst: 0.839,
-    streamShare: 0.187,
-    alone: 0.489,
+    rebuild: 0.009119,
+    multiply: 12.88,
+    l2: 0.08031,
+    tile: 0.8201,
+    cut: 0.9923,
+    partSums: 1.73,
+    cutFirst: 0.1938,
+    streamShare: 0.2741,
+    alone: 0.1516,
   },
 };
 
@@ -137,9 +136,9 @@ export function kernelCost(
 
 /** Of cuBLASLt with a scale per row and token. */
 export function libraryCost({ n, k, m }: Point): number {
-  const memory = (n * k + m * (3 * k + 2 * n)) / (2.671 * 1e6);
-  const waves = (n * Math.max(m, 128)) / (128 * 256 * 132) + 0.2269;
-  return 2.357 + norm(memory, waves * (k / 64) * 0.4002);
+  const memory = (n * k + m * (3 * k + 2 * n)) / (2.66 * 1e6);
+  const waves = (n * Math.max(m, 128)) / (128 * 256 * 132) + 0.2217;
+  return 2.66 + norm(memory, waves * (k / 64) * 0.403);
 }
 
 type Waves = {
