@@ -6,9 +6,9 @@
 
 namespace nestedfp::gemm {
 
-/// The part of one block in the sum of a segment's tile. All roles of a block derive it for themselves. The
-/// sums of a few tokens (a chunk, what the epilogue stores at once) are added by one of the blocks, always in
-/// the same order, so that a result does not depend on timing.
+/// The part of one block in the sum of a segment's tile. The sums of a few tokens (a chunk, what the epilogue
+/// stores at once) are added by one of the blocks, always in the same order, so that a result does not depend
+/// on timing.
 template <kernels::GemmConfig kConfig>
 struct Exchange {
     static constexpr int kChunks = kConfig.block_tokens / kConfig.store_tokens();

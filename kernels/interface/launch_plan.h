@@ -61,13 +61,14 @@ constexpr int32_t kTokensWithoutPromotion = 256;
 
 constexpr int32_t ceil_div(int32_t a, int32_t b) { return (a + b - 1) / b; }
 
-/// What an exchange costs in stages of tokens, times 1.1 for two parts; measured for the widest tiles.
+/// What an exchange costs in stages of tokens, times 1.1 for two parts. (Measured: with 4, which cuts into
+/// more parts, kernels take up to 1.04 times as long.)
 constexpr double kExchangeStages = 7;
 
 /// How many parts end the last wave soonest: `rest` tiles of p parts take ceil(rest * p / clusters) rounds of
 /// 1 / p of a tile's time, and in each round partial sums are exchanged. 0: whole tiles are better.
-/// @param exchange_steps lost with each round; more parts wait for more blocks (measured: 7,700 cycles for 2,
-/// 15,000 for 7, of 128 rows and 256 tokens). Never more parts than clusters: as many end sooner.
+/// @param exchange_steps lost with each round; more parts wait for more blocks. Never more parts than
+/// clusters: as many end sooner.
 constexpr int32_t parts_of_last_wave(int32_t rest, int32_t clusters, int32_t k_tiles, double exchange_steps) {
     double best = k_tiles;
     int32_t best_parts = 0;

@@ -59,9 +59,4 @@ __device__ __forceinline__ void fence_proxy_async() {
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
-/// Orders ordinary writes to global memory that this thread knows of before what the copy engine reads next.
-__device__ __forceinline__ void fence_proxy_async_global() {
-    asm volatile("fence.proxy.async.global;" ::: "memory");
-}
-
 }  // namespace nestedfp::ptx

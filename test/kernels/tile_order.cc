@@ -135,7 +135,7 @@ void check(const Problem& p) {
             std::vector<Step> own;
             add_steps(own, s, params, p.config, order);
             require(kAgrees[&p.config - kernels::kGemmConfigs](params, order, s, own, finished), p,
-                    "all roles of a block see the same exchange");
+                    "the exchange is the one that the segment needs");
             steps[static_cast<size_t>(c)].insert(steps[static_cast<size_t>(c)].end(), own.begin(), own.end());
         }
         for (const Step& step : steps[static_cast<size_t>(c)]) {
