@@ -68,6 +68,7 @@ class WeightLoader {
                 }
                 constexpr int kBox = kernels::lower_box_rows(kShare);
                 static_assert(kShare % kBox == 0, "a share is whole copies");
+                static_assert(kBox <= -kernels::kBeyondLower, "a copy from there ends before the first row");
                 const int32_t groups = params_.lower_groups;
                 // Beyond K zeros must come, as of the upper plane: with the residuals of other weights those
                 // would be NaN, which tokens of zero do not silence.
