@@ -23,9 +23,8 @@ struct Barriers {
     static constexpr int turn(int warpgroup_of_block) {
         return warpgroup(kConfig.row_groups) + warpgroup_of_block;
     }
-    static constexpr int kEnd = turn(kConfig.k_groups > 1 ? 0 : kConfig.row_groups);
 
-    static_assert(kEnd <= 16, "a block has 16 named barriers");
+    static_assert(turn(kConfig.k_groups > 1 ? 0 : kConfig.row_groups) <= 16, "a block has 16 named barriers");
 };
 
 }  // namespace nestedfp::gemm

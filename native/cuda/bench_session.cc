@@ -43,7 +43,9 @@ BenchSession::BenchSession(int ordinal, const std::string& kernels_folder)
       modules_(kernels_folder),
       operations_(modules_, info_.sm_count, stream_),
       library_workspace_(kLibraryWorkspace),
+      launches_(sizeof(uint64_t)),
       flush_(2 * info_.l2_bytes) {
+    launches_.fill(0, stream_);
     try {
         nvml_ = std::make_unique<Nvml>();
         nvml_device_ = nvml_->device(info_.pci_bus_id);
@@ -60,13 +62,13 @@ BenchSession::~BenchSession() {
     }
 }
 
-const DeviceBuffer& BenchSession::grown(std::vector<std::unique_ptr<DeviceBuffer>>& buffers, size_t bytes) {
-    if (buffers.empty() || buffers.back()->bytes() < bytes) {
-        buffers.push_back(std::make_unique<DeviceBuffer>(std::max(bytes, kLeastWorkspace)));
-        buffers.back()->fill(0, stream_);
+const DeviceBuffer& BenchSession::partials(size_t bytes) {
+    if (partials_.empty() || partials_.back()->bytes() < bytes) {
+        partials_.push_back(std::make_unique<DeviceBuffer>(std::max(bytes, kLeastWorkspace)));
+        partials_.back()->fill(0, stream_);
         stream_.synchronize();
     }
-    return *buffers.back();
+    return *partials_.back();
 }
 
 std::string BenchSession::driver() const {

@@ -40,16 +40,15 @@ class BenchSession {
     ModuleFolder& modules() { return modules_; }
     const Operations& operations() const { return operations_; }
     const DeviceBuffer& library_workspace() const { return library_workspace_; }
-    /// At least so large, for partial sums. Launches on the one stream share them and count themselves; what
-    /// graphs refer to stays.
-    const DeviceBuffer& partials(size_t bytes) { return grown(partials_, bytes); }
-    const DeviceBuffer& launches() { return grown(launches_, sizeof(uint64_t)); }
+    /// At least so large, for partial sums, at first zero. Launches on the one stream share them; what graphs
+    /// refer to stays.
+    const DeviceBuffer& partials(size_t bytes);
+    /// GemmParams::launches of all of them.
+    const DeviceBuffer& launches() const { return launches_; }
     /// Pushes everything else out of the second-level cache.
     void flush_cache() const { flush_.fill(0, stream_); }
 
    private:
-    const DeviceBuffer& grown(std::vector<std::unique_ptr<DeviceBuffer>>& buffers, size_t bytes);
-
     struct Current {
         explicit Current(const PrimaryContext& context) { context.make_current(); }
     };
@@ -65,7 +64,7 @@ class BenchSession {
     DeviceBuffer library_workspace_;
     /// The last is the largest.
     std::vector<std::unique_ptr<DeviceBuffer>> partials_;
-    std::vector<std::unique_ptr<DeviceBuffer>> launches_;
+    DeviceBuffer launches_;
     DeviceBuffer flush_;
     std::unique_ptr<CublasLt> cublaslt_;
 };
