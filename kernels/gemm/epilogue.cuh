@@ -16,7 +16,8 @@ class Epilogue {
     static constexpr int kTokens = kConfig.store_tokens();
     static constexpr int kBuffers = kConfig.store_buffers();
     static constexpr int kBufferBytes = kTokens * 128;
-    static constexpr bool kByToken = kConfig.weights == kernels::Weights::kW8A8;
+    static constexpr bool kByToken = kConfig.is_e4m3();
+    static constexpr bool kIsTurned = kConfig.is_turned();
     static constexpr int kBatch = kBuffers >= 4 && kConfig.block_tokens > kTokens ? 2 : 1;
     static constexpr bool kInWeights = kConfig.stores_in_weights();
     static constexpr int kScales = (kConfig.block_tokens + 127) / 128;
@@ -55,8 +56,9 @@ class Epilogue {
         const int warp = threadIdx.x / 32 % 4;
         // Row lane % 8 of matrix lane / 8; matrices 0 and 1 are rows 0-7 and 8-15 of 8 tokens, 2 and 3 of the
         // next 8.
-        const uint32_t turned =
-            (lane / 16 * 8 + lane % 8) * 128 + (((warp * 2 + lane / 8 % 2) ^ (lane % 8)) << 4);
+        const uint32_t place =
+            kIsTurned ? (warp * 16 + lane / 8 % 2 * 8 + lane % 8) * (2 * kTokens) + lane / 16 * 16
+                      : (lane / 16 * 8 + lane % 8) * 128 + (((warp * 2 + lane / 8 % 2) ^ (lane % 8)) << 4);
         if constexpr (kByToken) {
 #pragma unroll
             for (int i = 0; i < kScales; ++i) {
@@ -85,7 +87,7 @@ class Epilogue {
                 any = true;
                 buffer[i] = buffers + offset_of_buffer(next_buffer_);
                 next_buffer_ = next_buffer_ + 1 == kBuffers ? 0 : next_buffer_ + 1;
-                fill(sums, batch + i, buffer[i] + turned);
+                fill(sums, batch + i, buffer[i] + place);
             }
             if (!any) continue;
             ptx::fence_proxy_async();
@@ -97,7 +99,9 @@ class Epilogue {
 #pragma unroll
                 for (int i = 0; i < kBatch; ++i) {
                     if (is_stored(batch + i)) {
-                        ptx::tma_store(&params_.out, row, token + (batch + i) * kTokens, buffer[i]);
+                        const int32_t first = token + (batch + i) * kTokens;
+                        ptx::tma_store(&params_.out, kIsTurned ? first : row, kIsTurned ? row : first,
+                                       buffer[i]);
                     }
                 }
                 ptx::tma_store_commit();
@@ -135,18 +139,21 @@ class Epilogue {
         }
 #pragma unroll
         for (int j = 0; j < kTokens / 8; j += 2) {
+            constexpr int kLast = kTokens / 8 - 1;
+            const int count = j < kLast ? 2 : 1;
             uint32_t low[2], high[2];
 #pragma unroll
-            for (int next = 0; next < (kTokens == 8 ? 1 : 2); ++next) {
+            for (int next = 0; next < count; ++next) {
                 const float* d = &sums[4 * (chunk * kTokens / 8 + j + next)];
                 const float2 scale = by_token[j + next];
                 low[next] = ptx::pack_half2(d[0] * (scale0_ * scale.x), d[1] * (scale0_ * scale.y));
                 high[next] = ptx::pack_half2(d[2] * (scale8_ * scale.x), d[3] * (scale8_ * scale.y));
             }
-            if constexpr (kTokens == 8) {
-                ptx::stmatrix_x2_trans(to, low[0], high[0]);
+            const uint32_t place = to + j * (kIsTurned ? 16 : 8 * 128);
+            if (count == 2) {
+                ptx::stmatrix_x4<!kIsTurned>(place, low[0], high[0], low[1], high[1]);
             } else {
-                ptx::stmatrix_x4_trans(to + j * 8 * 128, low[0], high[0], low[1], high[1]);
+                ptx::stmatrix_x2<!kIsTurned>(place, low[0], high[0]);
             }
         }
     }

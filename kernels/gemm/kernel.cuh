@@ -119,6 +119,7 @@ __device__ __forceinline__ void gemm(const kernels::GemmParams& params) {
         if (loads_weights) init_barriers<kConfig>(shared);
         if (loads_tokens) {
             ptx::prefetch_tensor_map(&params.activations);
+            ptx::prefetch_tensor_map(&params.last_activations);
             ptx::prefetch_tensor_map(&params.out);
         }
         __syncwarp();

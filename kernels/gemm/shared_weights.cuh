@@ -33,7 +33,7 @@ class SharedWeights {
             ptx::wgmma_fence();
 #pragma unroll
             for (int j = 0; j < 4; ++j) {  // 32 bytes of K each
-                if constexpr (kConfig.weights == kernels::Weights::kW8A8) {
+                if constexpr (kConfig.is_e4m3()) {
                     Mma::ss_e4m3(sums, weights.at(32 * j), tokens.at(32 * j), i > 0 || j > 0);
                 } else {
                     Mma::ss_f16(sums, weights.at(32 * j), tokens.at(32 * j), i > 0 || j > 0);

@@ -21,13 +21,15 @@ class TokenLoader {
                                            const TileOrder& order)
         : params_(params),
           shared_(shared),
-          policy_(params.weights_stream ? ptx::kEvictLast : ptx::kEvictNormal),
+          policy_(!params.weights_stream ? ptx::kEvictNormal
+                  : kConfig.is_turned()  ? ptx::kEvictFirst
+                                         : ptx::kEvictLast),
           order_(order) {}
 
     __device__ __forceinline__ void run() {
         // What can be found out beforehand is: the first access to the parameters takes hundreds of cycles.
         bool has_segment = next_segment();
-        ptx::wait_for_previous_grid();
+        if constexpr (!kConfig.is_turned()) ptx::wait_for_previous_grid();
         for (; has_segment; has_segment = next_segment()) {
             const int32_t end = segment_.k_end * kConfig.token_stages_per_step();
             for (int32_t i = segment_.k_begin * kConfig.token_stages_per_step(); i < end; ++i) fill_stage(i);
@@ -38,6 +40,9 @@ class TokenLoader {
     }
 
    private:
+    /// Of tokens that several blocks have in common, each loads a share for all.
+    static constexpr int kShare = kConfig.block_tokens / kConfig.cluster_rows;
+
     __device__ __forceinline__ bool next_segment() {
         if (!order_.next(segment_)) return false;
         int32_t row_tile, token_tile;
@@ -45,20 +50,26 @@ class TokenLoader {
         token_ =
             (token_tile * kConfig.cluster_tokens + static_cast<int32_t>(ClusterRank<kConfig>::tokens())) *
             kConfig.block_tokens;
+        bytes_ = kConfig.k_groups * 128 * rows_inside(params_.m - token_, kConfig.block_tokens);
+        token_ += static_cast<int32_t>(first_of_share());
+        rows_ = rows_inside(params_.m - token_, kShare);
         return true;
     }
 
+    __device__ __forceinline__ static uint32_t first_of_share() {
+        return ClusterRank<kConfig>::rows() * kShare;
+    }
+
     __device__ __forceinline__ void fill_stage(int32_t number) {
-        constexpr int kShare = kConfig.block_tokens / kConfig.cluster_rows;
-        const uint32_t mine = ClusterRank<kConfig>::rows() * kShare;
         const uint32_t full = shared_ + Plan::tokens_full(ring_.stage);
-        const uint32_t base = shared_ + ring_.stage * Plan::kStageBytes + mine * 128;
+        const uint32_t base = shared_ + ring_.stage * Plan::kStageBytes + first_of_share() * 128;
         wait_until_empty();
-        ptx::mbarrier_arrive_expect_tx(full, Plan::kStageBytes);
+        ptx::mbarrier_arrive_expect_tx(full, bytes_);
+        const auto* map = rows_ == kShare ? &params_.activations : &params_.last_activations;
 #pragma unroll
         for (int q = 0; q < kConfig.k_groups; ++q) {
-            load(base + Plan::tokens(q), &params_.activations,
-                 (number * kConfig.k_groups + q) * kConfig.chunk_k(), token_ + static_cast<int32_t>(mine),
+            if (rows_ == 0) break;
+            load(base + Plan::tokens(q), map, (number * kConfig.k_groups + q) * kConfig.chunk_k(), token_,
                  full, policy_, sharers_of_tokens<kConfig>());
         }
         ring_.advance();
@@ -73,7 +84,10 @@ class TokenLoader {
     uint64_t policy_;
     TileOrder order_;
     Segment segment_;
+    /// The first token that this block loads, how many, and the bytes of all that reach its stage.
     int32_t token_ = 0;
+    int32_t rows_ = 0;
+    uint32_t bytes_ = 0;
     Ring<kConfig.stages> ring_;
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../interface/planes.h"
+#include "../ptx/grid.cuh"
 #include "../ptx/mbarrier.cuh"
 #include "cluster_load.cuh"
 #include "ring.cuh"
@@ -21,11 +22,15 @@ class WeightLoader {
                                             const TileOrder& order)
         : params_(params),
           shared_(shared),
-          policy_(params.weights_stream ? ptx::kEvictFirst : ptx::kEvictNormal),
+          policy_(!params.weights_stream ? ptx::kEvictNormal
+                  : kConfig.is_turned()  ? ptx::kEvictLast
+                                         : ptx::kEvictFirst),
           order_(order) {}
 
     /// One thread calls this, when the barriers of the blocks that share weights are ready.
     __device__ __forceinline__ void run() {
+        // What the kernel before this one may have written.
+        if constexpr (kConfig.is_turned()) ptx::wait_for_previous_grid();
         Segment segment;
         while (order_.next(segment)) {
             int32_t row_tile, token_tile;
@@ -45,44 +50,50 @@ class WeightLoader {
     }
 
    private:
-    /// @param number of the stage along K. Of rows that several blocks have in common, each loads a share for
-    /// all.
+    /// Of rows that several blocks have in common, each loads a share for all.
+    static constexpr int kShare = kConfig.block_rows() / kConfig.cluster_tokens;
+    /// Rows of a copy of the lower plane.
+    static constexpr int kBox = kernels::lower_box_rows(kShare);
+    static_assert(kShare % kBox == 0, "a share is whole copies");
+    static_assert(kBox <= -kernels::kBeyondLower, "a copy from there ends before the first row");
+
+    /// @param number of the stage along K. @param row of the tile's first.
     __device__ __forceinline__ void fill_stage(int32_t number, int32_t row) {
-        constexpr int kShare = kConfig.block_rows() / kConfig.cluster_tokens;
         const uint32_t mine = ClusterRank<kConfig>::tokens() * kShare;
         const uint32_t full = shared_ + Plan::weights_full(ring_.stage);
         const uint32_t base = shared_ + ring_.stage * Plan::kWeightStageBytes + mine * 128;
+        const int32_t first = row + static_cast<int32_t>(mine);
+        const int32_t rows = rows_inside(params_.n - first, kShare);
         wait_until_empty();
-        ptx::mbarrier_arrive_expect_tx(full, Plan::kWeightStageBytes);
+        ptx::mbarrier_arrive_expect_tx(full, stage_bytes(rows_inside(params_.n - row, kConfig.block_rows())));
+        const auto* map = rows == kShare ? &params_.weights : &params_.last_weights;
 #pragma unroll
         for (int chunk = 0; chunk < kConfig.weight_chunks(); ++chunk) {
+            const int32_t along_k = number * kConfig.weight_chunks() + chunk;
+            if (rows > 0) {
+                load(base + Plan::plane(0, chunk), map, along_k * kConfig.weight_chunk_k(), first, full,
+                     policy_, sharers_of_weights<kConfig>());
+            }
+            if constexpr (kConfig.planes() == 1) continue;
+            const int32_t groups = params_.lower_groups;
+            // Beyond K zeros must come, as of the upper plane: with the residuals of other weights those
+            // would be NaN, which tokens of zero do not silence.
+            const bool is_beyond = kConfig.weight_chunks() > 1 && along_k >= groups;
 #pragma unroll
-            for (int plane = 0; plane < kConfig.planes(); ++plane) {
-                const uint32_t to = base + Plan::plane(plane, chunk);
-                const int32_t first = row + static_cast<int32_t>(mine);
-                const int32_t along_k = number * kConfig.weight_chunks() + chunk;
-                if (plane == 0) {
-                    load(to, &params_.weights, along_k * kConfig.weight_chunk_k(), first, full, policy_,
-                         sharers_of_weights<kConfig>());
-                    continue;
-                }
-                constexpr int kBox = kernels::lower_box_rows(kShare);
-                static_assert(kShare % kBox == 0, "a share is whole copies");
-                static_assert(kBox <= -kernels::kBeyondLower, "a copy from there ends before the first row");
-                const int32_t groups = params_.lower_groups;
-                // Beyond K zeros must come, as of the upper plane: with the residuals of other weights those
-                // would be NaN, which tokens of zero do not silence.
-                const bool is_beyond = kConfig.weight_chunks() > 1 && along_k >= groups;
-#pragma unroll
-                for (int part = 0; part < kShare; part += kBox) {
-                    load(
-                        to + part * 128, &params_.lower, 0,
-                        is_beyond ? kernels::kBeyondLower : kernels::lower_row(first + part, along_k, groups),
-                        full, policy_, sharers_of_weights<kConfig>());
-                }
+            for (int part = 0; part < kShare; part += kBox) {
+                if (part >= rows) break;
+                load(base + Plan::plane(1, chunk) + part * 128, &params_.lower, 0,
+                     is_beyond ? kernels::kBeyondLower : kernels::lower_row(first + part, along_k, groups),
+                     full, policy_, sharers_of_weights<kConfig>());
             }
         }
         ring_.advance();
+    }
+
+    /// What arrives of so many rows of the tile: of the lower plane whole copies.
+    __device__ __forceinline__ static uint32_t stage_bytes(int32_t rows) {
+        const int32_t of_lower = kConfig.planes() == 2 ? (rows + kBox - 1) / kBox * kBox : 0;
+        return kConfig.weight_chunks() * 128 * (rows + of_lower);
     }
 
     /// Until all blocks that a load of the stage reaches have read it.

@@ -17,6 +17,10 @@ enum class Weights : int32_t {
     kW8A16,
     /// The upper plane as it is; activations E4M3.
     kW8A8,
+    /// As kW8A8 with the operands' places exchanged: tokens are the rows of a tile, in 64s, and weight rows
+    /// its columns, in eights, so that there are tiles that fit the layer and the SMs. Where a kernel, its
+    /// parameters or this file speak of rows, weights and N, they mean X and M; of tokens and M, W and N.
+    kA8W8,
 };
 
 struct GemmConfig {
@@ -38,8 +42,10 @@ struct GemmConfig {
     constexpr int32_t block_rows() const { return 64 * row_groups; }
     /// The weights pass through registers.
     constexpr bool rebuilds() const { return weights == Weights::kNested16 || weights == Weights::kW8A16; }
+    constexpr bool is_turned() const { return weights == Weights::kA8W8; }
+    constexpr bool is_e4m3() const { return weights == Weights::kW8A8 || is_turned(); }
     /// Elements along K that 128 bytes of activations hold: what one warpgroup takes at a time.
-    constexpr int32_t chunk_k() const { return weights == Weights::kW8A8 ? 128 : 64; }
+    constexpr int32_t chunk_k() const { return is_e4m3() ? 128 : 64; }
     /// Elements along K of a row of 128 bytes of weights.
     constexpr int32_t weight_chunk_k() const { return weights == Weights::kPlain16 ? 64 : 128; }
     /// Elements along K of a step, 128 at least: two warpgroups may share a row of nested weights, and
@@ -78,6 +84,8 @@ struct GemmConfig {
     }
     /// Tokens of one store of the epilogue, and how many stores may be under way: what room is left.
     constexpr int32_t store_tokens() const {
+        // Rows of an odd number of 16 bytes: eight of them lie in different banks without a swizzle.
+        if (is_turned()) return block_tokens % 40 == 0 ? 40 : 24;
         return block_tokens % 32 == 0 ? 32 : block_tokens % 16 == 0 ? 16 : 8;
     }
     constexpr int32_t store_buffers() const {
@@ -90,9 +98,7 @@ struct GemmConfig {
     }
     constexpr int32_t reduce_bytes() const { return (k_groups - 1) * block_rows() * block_tokens * 4; }
     /// Scales of the tokens of a tile, for each row group.
-    constexpr int32_t scale_bytes() const {
-        return weights == Weights::kW8A8 ? row_groups * block_tokens * 4 : 0;
-    }
+    constexpr int32_t scale_bytes() const { return is_e4m3() ? row_groups * block_tokens * 4 : 0; }
     constexpr int32_t shared_bytes_without_stores() const {
         return 1024 + stages * stage_bytes() + weight_stages * weight_stage_bytes() + reduce_bytes() +
                scale_bytes() + 16 * (stages + weight_stages) + 16 * row_groups;
@@ -170,7 +176,12 @@ struct GemmConfig {
     X(w8a8_64x64k2_s6w6_c2, kW8A8, 1, 2, 64, 6, 6, 2, 1)           \
     X(w8a8_64x64k2_s6w6_t2, kW8A8, 1, 2, 64, 6, 6, 1, 2)           \
     X(w8a8_64x32k2_s8w8_c1, kW8A8, 1, 2, 32, 8, 8, 1, 1)           \
-    X(w8a8_64x16k2_s8w8_c1, kW8A8, 1, 2, 16, 8, 8, 1, 1)
+    X(w8a8_64x16k2_s8w8_c1, kW8A8, 1, 2, 16, 8, 8, 1, 1)           \
+    X(a8w8_128x40_s9w9_c1, kA8W8, 2, 1, 40, 9, 9, 1, 1)            \
+    X(a8w8_128x48_s9w9_c1, kA8W8, 2, 1, 48, 9, 9, 1, 1)            \
+    X(a8w8_128x80_s7w7_c2, kA8W8, 2, 1, 80, 7, 7, 2, 1)            \
+    X(a8w8_128x160_s5w5_c2, kA8W8, 2, 1, 160, 5, 5, 2, 1)          \
+    X(a8w8_128x240_s4w4_c2, kA8W8, 2, 1, 240, 4, 4, 2, 1)
 
 inline constexpr GemmConfig kGemmConfigs[] = {
 #define NESTEDFP_ROW(name, weights, rows, ks, tokens, stages, weight_stages, cluster_rows, cluster_tokens) \

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "configs.h"
 #include "params.h"
@@ -27,7 +28,7 @@ enum class Schedule : int32_t {
 
 enum class ElementType : int32_t { kUint8, kFloat16 };
 
-/// A row-major matrix and the box of it that one copy moves, 128 bytes wide and swizzled by as many; column
+/// A row-major matrix and the box of it that one copy moves, swizzled when it is 128 bytes wide; column
 /// counts are elements, the pitch is bytes.
 struct TensorMapSpec {
     ElementType type;
@@ -50,10 +51,19 @@ struct LaunchPlan {
     /// No rows: the weights have one plane.
     TensorMapSpec lower;
     TensorMapSpec activations;
+    TensorMapSpec last_weights;
+    TensorMapSpec last_activations;
     TensorMapSpec out;
     /// With the scalars set; pointers and maps are the caller's.
     GemmParams params;
 };
+
+/// The box of the rows that are left behind the last whole one; the same where none are.
+constexpr TensorMapSpec last_box(TensorMapSpec spec) {
+    const uint64_t left = spec.rows % spec.box_rows;
+    if (left > 0) spec.box_rows = static_cast<uint32_t>(left);
+    return spec;
+}
 
 /// From so many tokens on, blocks wait for the tensor cores more than for the memory, and fetching ahead of
 /// them costs (measured: 1.01 to 1.02 times the time at 256 tokens; less ahead, 1.03 times at 128).
@@ -87,6 +97,7 @@ constexpr int32_t parts_of_last_wave(int32_t rest, int32_t clusters, int32_t k_t
 /// @param n, k multiples of 16. @param sm_count of the device: the grid is one resident block per SM at most.
 inline LaunchPlan plan_launch(const GemmConfig& config, Schedule schedule, int32_t m, int32_t n, int32_t k,
                               int32_t sm_count) {
+    if (config.is_turned()) std::swap(m, n);
     LaunchPlan plan{};
     const int32_t clusters = sm_count / config.cluster();
     GemmParams& p = plan.params;
@@ -96,7 +107,7 @@ inline LaunchPlan plan_launch(const GemmConfig& config, Schedule schedule, int32
     p.row_tiles = ceil_div(n, config.block_rows() * config.cluster_rows);
     p.token_tiles = ceil_div(m, config.block_tokens * config.cluster_tokens);
     p.group_tokens = p.token_tiles < 8 ? p.token_tiles : 8;
-    p.weights_stream = p.token_tiles == 1;
+    p.weights_stream = (config.is_turned() ? p.row_tiles : p.token_tiles) == 1;
     p.lower_groups = static_cast<int32_t>(padded_k(static_cast<uint64_t>(k)) / 128);
 
     const int32_t tiles = p.row_tiles * p.token_tiles;
@@ -143,7 +154,7 @@ inline LaunchPlan plan_launch(const GemmConfig& config, Schedule schedule, int32
                       static_cast<uint32_t>(lower_box_rows(config.block_rows() / config.cluster_tokens)),
                       plan.weights.l2_promotion};
     }
-    const bool fp8 = config.weights == Weights::kW8A8;
+    const bool fp8 = config.is_e4m3();
     plan.activations = {fp8 ? ElementType::kUint8 : ElementType::kFloat16,
                         fp8 ? padded_k(wide_k) : wide_k,
                         static_cast<uint64_t>(m),
@@ -151,12 +162,22 @@ inline LaunchPlan plan_launch(const GemmConfig& config, Schedule schedule, int32
                         fp8 ? 128u : 64u,
                         static_cast<uint32_t>(config.block_tokens / config.cluster_rows),
                         128};
+    if (config.is_turned()) {
+        plan.weights.l2_promotion = 128;
+        plan.activations.l2_promotion = 256;
+    }
+    plan.last_weights = last_box(plan.weights);
+    plan.last_activations = last_box(plan.activations);
+    // Rows of the output are tokens.
+    const uint64_t cols = static_cast<uint64_t>(config.is_turned() ? m : n);
+    const uint64_t rows = static_cast<uint64_t>(config.is_turned() ? n : m);
+    const uint32_t stored = static_cast<uint32_t>(config.store_tokens());
     plan.out = {ElementType::kFloat16,
-                static_cast<uint64_t>(n),
-                static_cast<uint64_t>(m),
-                2 * static_cast<uint64_t>(n),
-                64,
-                static_cast<uint32_t>(config.store_tokens()),
+                cols,
+                rows,
+                2 * cols,
+                config.is_turned() ? stored : 64,
+                config.is_turned() ? 64 : stored,
                 128};
     return plan;
 }

@@ -28,6 +28,9 @@ struct alignas(64) GemmParams {
     TensorMap lower;
     /// [M, K] binary16 in natural K order; E4M3 in the device's K order for w8a8.
     TensorMap activations;
+    /// As weights and activations, with a box of the rows that are left at the end of the matrix.
+    TensorMap last_weights;
+    TensorMap last_activations;
     TensorMap out;
     /// [N]: 2^s for words, 2^(s-8) for an upper plane alone.
     const float* row_scale;

@@ -47,20 +47,34 @@ __device__ __forceinline__ float2 load_shared_float2(uint32_t address) {
     return v;
 }
 
-/// Stores four 8x8 matrices of 16-bit elements transposed; lane l gives the address of row l % 8 of matrix l
-/// / 8. https://docs.nvidia.com/cuda/parallel-thread-execution/#warp-level-matrix-instructions-stmatrix
-__device__ __forceinline__ void stmatrix_x4_trans(uint32_t address, uint32_t a, uint32_t b, uint32_t c,
-                                                  uint32_t d) {
-    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address),
-                 "r"(a), "r"(b), "r"(c), "r"(d)
-                 : "memory");
+/// Stores four 8x8 matrices of 16-bit elements, transposed or as they are; lane l gives the address of row
+/// l % 8 of matrix l / 8.
+/// https://docs.nvidia.com/cuda/parallel-thread-execution/#warp-level-matrix-instructions-stmatrix
+template <bool kTransposed>
+__device__ __forceinline__ void stmatrix_x4(uint32_t address, uint32_t a, uint32_t b, uint32_t c,
+                                            uint32_t d) {
+    if constexpr (kTransposed) {
+        asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address),
+                     "r"(a), "r"(b), "r"(c), "r"(d)
+                     : "memory");
+    } else {
+        asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address),
+                     "r"(a), "r"(b), "r"(c), "r"(d)
+                     : "memory");
+    }
 }
 
-/// As stmatrix_x4_trans, two matrices; lanes 0 to 15 give the addresses.
-__device__ __forceinline__ void stmatrix_x2_trans(uint32_t address, uint32_t a, uint32_t b) {
-    asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(address), "r"(a),
-                 "r"(b)
-                 : "memory");
+/// As stmatrix_x4, two matrices; lanes 0 to 15 give the addresses.
+template <bool kTransposed>
+__device__ __forceinline__ void stmatrix_x2(uint32_t address, uint32_t a, uint32_t b) {
+    if constexpr (kTransposed) {
+        asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(address), "r"(a),
+                     "r"(b)
+                     : "memory");
+    } else {
+        asm volatile("stmatrix.sync.aligned.m8n8.x2.shared.b16 [%0], {%1, %2};" ::"r"(address), "r"(a), "r"(b)
+                     : "memory");
+    }
 }
 
 /// Bytes of (x, y) chosen by the nibbles of kSelect: 0-3 of x, 4-7 of y.

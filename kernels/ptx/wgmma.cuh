@@ -53,47 +53,38 @@ struct Descriptor {
 #define NESTEDFP_D64(i) NESTEDFP_D16(i), NESTEDFP_D16(i + 16), NESTEDFP_D16(i + 32), NESTEDFP_D16(i + 48)
 
 #define NESTEDFP_R8 "%0, %1, %2, %3"
-#define NESTEDFP_R16 "%0, %1, %2, %3, %4, %5, %6, %7"
-#define NESTEDFP_R32 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
-#define NESTEDFP_R64                                                         \
-    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
-    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define NESTEDFP_R16 NESTEDFP_R8 ", %4, %5, %6, %7"
+#define NESTEDFP_R32 NESTEDFP_R16 ", %8, %9, %10, %11, %12, %13, %14, %15"
+#define NESTEDFP_R40 NESTEDFP_R32 ", %16, %17, %18, %19"
+#define NESTEDFP_R48 NESTEDFP_R40 ", %20, %21, %22, %23"
+#define NESTEDFP_R64 NESTEDFP_R48 ", %24, %25, %26, %27, %28, %29, %30, %31"
+#define NESTEDFP_R80 NESTEDFP_R64 ", %32, %33, %34, %35, %36, %37, %38, %39"
 #define NESTEDFP_R128                                                                  \
-    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "           \
-    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
-    "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
-    "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-#define NESTEDFP_R176                                                                  \
-    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "           \
-    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
-    "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
-    "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, " \
-    "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, " \
-    "%80, %81, %82, %83, %84, %85, %86, %87"
-#define NESTEDFP_R192                                                                  \
-    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "           \
-    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
-    "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
-    "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, " \
-    "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, " \
-    "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
-#define NESTEDFP_R256                                                                              \
-    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                       \
-    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "             \
-    "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "             \
-    "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "             \
-    "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "             \
-    "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "             \
-    "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, " \
-    "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
+    NESTEDFP_R80                                                                       \
+    ", %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55" \
+    ", %56, %57, %58, %59, %60, %61, %62, %63"
+#define NESTEDFP_R160 \
+    NESTEDFP_R128 ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79"
+#define NESTEDFP_R176 NESTEDFP_R160 ", %80, %81, %82, %83, %84, %85, %86, %87"
+#define NESTEDFP_R192 NESTEDFP_R176 ", %88, %89, %90, %91, %92, %93, %94, %95"
+#define NESTEDFP_R240                                                                              \
+    NESTEDFP_R192                                                                                  \
+    ", %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111" \
+    ", %112, %113, %114, %115, %116, %117, %118, %119"
+#define NESTEDFP_R256 NESTEDFP_R240 ", %120, %121, %122, %123, %124, %125, %126, %127"
 #define NESTEDFP_D_8 NESTEDFP_D4(0)
-#define NESTEDFP_D_16 NESTEDFP_D4(0), NESTEDFP_D4(4)
-#define NESTEDFP_D_32 NESTEDFP_D16(0)
-#define NESTEDFP_D_64 NESTEDFP_D16(0), NESTEDFP_D16(16)
-#define NESTEDFP_D_128 NESTEDFP_D64(0)
-#define NESTEDFP_D_176 NESTEDFP_D64(0), NESTEDFP_D16(64), NESTEDFP_D4(80), NESTEDFP_D4(84)
-#define NESTEDFP_D_192 NESTEDFP_D64(0), NESTEDFP_D16(64), NESTEDFP_D16(80)
-#define NESTEDFP_D_256 NESTEDFP_D64(0), NESTEDFP_D64(64)
+#define NESTEDFP_D_16 NESTEDFP_D_8, NESTEDFP_D4(4)
+#define NESTEDFP_D_32 NESTEDFP_D_16, NESTEDFP_D4(8), NESTEDFP_D4(12)
+#define NESTEDFP_D_40 NESTEDFP_D_32, NESTEDFP_D4(16)
+#define NESTEDFP_D_48 NESTEDFP_D_40, NESTEDFP_D4(20)
+#define NESTEDFP_D_64 NESTEDFP_D_48, NESTEDFP_D4(24), NESTEDFP_D4(28)
+#define NESTEDFP_D_80 NESTEDFP_D_64, NESTEDFP_D4(32), NESTEDFP_D4(36)
+#define NESTEDFP_D_128 NESTEDFP_D_80, NESTEDFP_D16(40), NESTEDFP_D4(56), NESTEDFP_D4(60)
+#define NESTEDFP_D_160 NESTEDFP_D_128, NESTEDFP_D16(64)
+#define NESTEDFP_D_176 NESTEDFP_D_160, NESTEDFP_D4(80), NESTEDFP_D4(84)
+#define NESTEDFP_D_192 NESTEDFP_D_176, NESTEDFP_D4(88), NESTEDFP_D4(92)
+#define NESTEDFP_D_240 NESTEDFP_D_192, NESTEDFP_D16(96), NESTEDFP_D4(112), NESTEDFP_D4(116)
+#define NESTEDFP_D_256 NESTEDFP_D_240, NESTEDFP_D4(120), NESTEDFP_D4(124)
 
 template <int kTokens>
 struct Wgmma;
@@ -139,10 +130,15 @@ struct Wgmma;
 NESTEDFP_WGMMA(8, 4, 5, 6, 7, 8, 9)
 NESTEDFP_WGMMA(16, 8, 9, 10, 11, 12, 13)
 NESTEDFP_WGMMA(32, 16, 17, 18, 19, 20, 21)
+NESTEDFP_WGMMA(40, 20, 21, 22, 23, 24, 25)
+NESTEDFP_WGMMA(48, 24, 25, 26, 27, 28, 29)
 NESTEDFP_WGMMA(64, 32, 33, 34, 35, 36, 37)
+NESTEDFP_WGMMA(80, 40, 41, 42, 43, 44, 45)
 NESTEDFP_WGMMA(128, 64, 65, 66, 67, 68, 69)
+NESTEDFP_WGMMA(160, 80, 81, 82, 83, 84, 85)
 NESTEDFP_WGMMA(176, 88, 89, 90, 91, 92, 93)
 NESTEDFP_WGMMA(192, 96, 97, 98, 99, 100, 101)
+NESTEDFP_WGMMA(240, 120, 121, 122, 123, 124, 125)
 NESTEDFP_WGMMA(256, 128, 129, 130, 131, 132, 133)
 
 #undef NESTEDFP_WGMMA
@@ -152,14 +148,24 @@ NESTEDFP_WGMMA(256, 128, 129, 130, 131, 132, 133)
 #undef NESTEDFP_D_16
 #undef NESTEDFP_R32
 #undef NESTEDFP_D_32
+#undef NESTEDFP_R40
+#undef NESTEDFP_D_40
+#undef NESTEDFP_R48
+#undef NESTEDFP_D_48
 #undef NESTEDFP_R64
 #undef NESTEDFP_D_64
+#undef NESTEDFP_R80
+#undef NESTEDFP_D_80
 #undef NESTEDFP_R128
 #undef NESTEDFP_D_128
+#undef NESTEDFP_R160
+#undef NESTEDFP_D_160
 #undef NESTEDFP_R176
 #undef NESTEDFP_D_176
 #undef NESTEDFP_R192
 #undef NESTEDFP_D_192
+#undef NESTEDFP_R240
+#undef NESTEDFP_D_240
 #undef NESTEDFP_R256
 #undef NESTEDFP_D_256
 #undef NESTEDFP_D4

@@ -103,7 +103,8 @@ bool run(cuda::BenchLayer& layer, const Options& options, const std::string& pre
                     static_cast<unsigned long long>(check.nan),
                     static_cast<unsigned long long>(check.overrun));
         if (check.bitwise) std::printf(R"(,"bitwise":%s)", *check.bitwise ? "true" : "false");
-        const bool is_exact = precision != "fp8" && contender.config.find("w8a8") == std::string::npos;
+        const bool is_exact = precision != "fp8" && contender.config.find("w8a8") == std::string::npos &&
+                              contender.config.find("a8w8") == std::string::npos;
         if (options.identity && is_exact) {
             const cuda::IdentityResult identity = layer.identity(contender);
             ok &= identity.mismatches == 0;

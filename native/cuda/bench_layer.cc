@@ -36,8 +36,7 @@ constexpr int64_t kQueueNanoseconds = 20000;
 constexpr int64_t kQueueNanosecondsPerLaunch = 500;
 
 bool reads_fp8_activations(const Contender& contender) {
-    if (const auto* own = std::get_if<OwnKernel>(&contender.kernel))
-        return own->config->weights == Weights::kW8A8;
+    if (const auto* own = std::get_if<OwnKernel>(&contender.kernel)) return own->config->is_e4m3();
     return std::get<LibraryKernel>(contender.kernel).kind != MatmulKind::kFp16;
 }
 
@@ -67,6 +66,7 @@ BenchLayer::ReferenceKind BenchLayer::reference_kind(const Contender& contender)
             case Weights::kW8A16:
                 return ReferenceKind::kUpper;
             case Weights::kW8A8:
+            case Weights::kA8W8:
                 return ReferenceKind::kUpperTimesFp8;
         }
     }

@@ -19,7 +19,7 @@ bool computes(Weights weights, Precision precision) {
         case Precision::kNestedFp16:
             return weights == Weights::kNested16;
         case Precision::kNestedFp8:
-            return weights == Weights::kW8A16 || weights == Weights::kW8A8;
+            return weights == Weights::kW8A16 || weights == Weights::kW8A8 || weights == Weights::kA8W8;
         case Precision::kFp8:
             return false;
     }

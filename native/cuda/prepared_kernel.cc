@@ -1,5 +1,7 @@
 #include "cuda/prepared_kernel.h"
 
+#include <utility>
+
 #include "cuda/tensor_map.h"
 
 namespace nestedfp::cuda {
@@ -49,17 +51,23 @@ class OwnPrepared : public PreparedKernel {
                                 const DeviceBuffer& word_scale) {
         GemmParams params = plan.params;
         const bool reads_words = config.weights == Weights::kPlain16;
-        const bool reads_fp8 = config.weights == Weights::kW8A8;
+        const bool reads_fp8 = config.is_e4m3();
         const bool is_binary16 = reads_words || config.weights == Weights::kNested16;
-        params.weights = encode_tensor_map(plan.weights, (reads_words ? copy.words : copy.upper).address());
+        const DeviceBuffer& weights = reads_words ? copy.words : copy.upper;
+        const DeviceBuffer& x = reads_fp8 ? inputs.activations.permuted() : inputs.activations.halves();
+        const bool turned = config.is_turned();
+        const DevicePointer rows = (turned ? x : weights).address();
+        const DevicePointer columns = (turned ? weights : x).address();
+        params.weights = encode_tensor_map(plan.weights, rows);
+        params.last_weights = encode_tensor_map(plan.last_weights, rows);
         if (config.weights == Weights::kNested16)
             params.lower = encode_tensor_map(plan.lower, copy.lower.address());
-        params.activations = encode_tensor_map(
-            plan.activations,
-            (reads_fp8 ? inputs.activations.permuted() : inputs.activations.halves()).address());
+        params.activations = encode_tensor_map(plan.activations, columns);
+        params.last_activations = encode_tensor_map(plan.last_activations, columns);
         params.out = encode_tensor_map(plan.out, inputs.out.address());
         params.row_scale = (is_binary16 ? word_scale : inputs.weights.upper_scale()).as<float>();
         params.token_scale = reads_fp8 ? inputs.activations.token_scales().as<float>() : nullptr;
+        if (turned) std::swap(params.row_scale, params.token_scale);
         const DeviceBuffer& partials = inputs.session.partials(plan.partials_bytes);
         params.partials = partials.as<kernels::Quad>();
         params.launches = inputs.session.launches().as<uint64_t>();

@@ -12,6 +12,11 @@ TensorMapL2Promotion promotion_of(uint32_t bytes) {
     return bytes == 256 ? kTensorMapL2_256B : bytes == 128 ? kTensorMapL2_128B : kTensorMapL2None;
 }
 
+TensorMapSwizzle swizzle_of(const kernels::TensorMapSpec& spec) {
+    const uint32_t bytes = spec.box_cols * (spec.type == kernels::ElementType::kFloat16 ? 2 : 1);
+    return bytes == 128 ? kTensorMapSwizzle128B : kTensorMapSwizzleNone;
+}
+
 std::string text_of(const kernels::TensorMapSpec& spec) {
     return std::string(spec.type == kernels::ElementType::kFloat16 ? "float16" : "uint8") + " [" +
            std::to_string(spec.rows) + ", " + std::to_string(spec.cols) + "] pitch " +
@@ -30,7 +35,7 @@ kernels::TensorMap encode_tensor_map(const kernels::TensorMapSpec& spec, DeviceP
     const Result result = driver().cuTensorMapEncodeTiled(
         map.bytes, spec.type == kernels::ElementType::kFloat16 ? kTensorMapFloat16 : kTensorMapUint8, 2,
         reinterpret_cast<void*>(base), dimensions, strides, box, element_strides, kTensorMapInterleaveNone,
-        kTensorMapSwizzle128B, promotion_of(spec.l2_promotion), kTensorMapFillZeros);
+        swizzle_of(spec), promotion_of(spec.l2_promotion), kTensorMapFillZeros);
     if (result != kSuccess) {
         const std::string call = "cuTensorMapEncodeTiled(" + text_of(spec) + ")";
         check(result, call.c_str(), __FILE__, __LINE__);

@@ -9,7 +9,7 @@ const schedules: readonly Schedule[] = ["whole", "split", "split-last", "stream"
 const weightsOf: Readonly<Record<Precision, readonly NativeGemmConfig["weights"][]>> = {
   fp16: ["plain16"],
   "nested-fp16": ["nested16"],
-  "nested-fp8": ["w8a16", "w8a8"],
+  "nested-fp8": ["w8a16", "w8a8", "a8w8"],
   fp8: [],
 };
 
@@ -68,7 +68,9 @@ export function computes(configs: readonly NativeGemmConfig[], kernel: Precision
  * large m; the widest of a kind always stays.
  */
 function isApplicable(config: NativeGemmConfig, configs: readonly NativeGemmConfig[], m: number): boolean {
-  const { blockTokens, weights } = config;
+  const { blockRows, blockTokens, weights } = config;
+  // Its rows are tokens.
+  if (weights === "a8w8") return m > blockRows / 2;
   const widest = Math.max(
     ...configs.filter((other) => other.weights === weights).map((other) => other.blockTokens),
   );

@@ -188,8 +188,8 @@ export type NativeCudaProbe = {
 
 export type NativeGemmConfig = {
   readonly name: string;
-  readonly weights: "plain16" | "nested16" | "w8a16" | "w8a8";
-  /** Of one block, along N, M and K. */
+  readonly weights: "plain16" | "nested16" | "w8a16" | "w8a8" | "a8w8";
+  /** Of one block, along N, M and K; of a8w8 the rows are tokens and the tokens rows of weights. */
   readonly blockRows: number;
   readonly blockTokens: number;
   readonly blockK: number;

@@ -20,7 +20,7 @@ const shapes = [
 const kinds = {
   fp16: /^(plain16_|cublaslt$)/,
   "nested-fp16": /^nested16_/,
-  "nested-fp8": /^(w8a16_|w8a8_|cublaslt_rowwise$)/,
+  "nested-fp8": /^(w8a16_|w8a8_|a8w8_|cublaslt_rowwise$)/,
   fp8: /^cublaslt(_rowwise)?$/,
 } as const;
 

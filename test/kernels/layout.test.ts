@@ -53,8 +53,17 @@ const tiles = `
 using namespace nestedfp::kernels;
 int main() {
     int configs = 0;
+    const auto check_last = [](const char* name, const TensorMapSpec& whole, const TensorMapSpec& last) {
+        const uint64_t left = whole.rows % whole.box_rows;
+        if (last.box_rows != (left > 0 ? left : whole.box_rows) || last.rows != whole.rows ||
+            last.box_cols != whole.box_cols || last.pitch != whole.pitch || last.type != whole.type) {
+            std::printf("%s: the last copy takes %u of %u rows\\n", name, last.box_rows, whole.box_rows);
+        }
+    };
     for (const GemmConfig& config : kGemmConfigs) {
         const LaunchPlan plan = plan_launch(config, Schedule::kWhole, 300, 6160, 272, 132);
+        check_last(config.name, plan.weights, plan.last_weights);
+        check_last(config.name, plan.activations, plan.last_activations);
         if (config.planes() != 2) {
             if (plan.lower.rows != 0) std::printf("%s: a map of a plane that it has not\\n", config.name);
             continue;
