@@ -30,7 +30,8 @@ class BlockSum {
     /// Once the grid before has ended.
     __device__ __forceinline__ void begin() const {
         if (params_.cut_tiles == 0) return;
-        // Odd, so never what memory was filled with. No register is free for it between multiplications.
+        // Odd, so never the zero that memory was filled with, and the same again after 2^31 launches that cut
+        // tiles. No register is free for it between multiplications.
         if (threadIdx.x % 32 == 0) {
             const uint64_t launch = ptx::load_relaxed(params_.launches) / kernels::kLaunchUnits;
             ptx::store_shared(launch_at_, static_cast<uint32_t>(launch) * 2 + 1);

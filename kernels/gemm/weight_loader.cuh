@@ -55,7 +55,7 @@ class WeightLoader {
     /// Rows of a copy of the lower plane.
     static constexpr int kBox = kernels::lower_box_rows(kShare);
     static_assert(kShare % kBox == 0, "a share is whole copies");
-    static_assert(kBox <= -kernels::kBeyondLower, "a copy from there ends before the first row");
+    static_assert(kBox <= kernels::kLowerTileRows, "a copy stays inside a tile");
 
     /// @param number of the stage along K. @param row of the tile's first.
     __device__ __forceinline__ void fill_stage(int32_t number, int32_t row) {

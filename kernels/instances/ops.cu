@@ -11,6 +11,7 @@ namespace kernels = nestedfp::kernels;
     extern "C" __global__ void name(const __grid_constant__ kernels::Parameters p) { kernels::name(p); }
 
 NESTEDFP_ENTRY(fill_normal, FillNormalParams)
+NESTEDFP_ENTRY(fill_eligible, FillEligibleParams)
 NESTEDFP_ENTRY(fill_identity, FillIdentityParams)
 NESTEDFP_ENTRY(split_planes, SplitPlanesParams)
 NESTEDFP_ENTRY(join_planes, JoinPlanesParams)

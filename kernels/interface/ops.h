@@ -27,6 +27,12 @@ struct FillNormalParams {
     float limit;
 };
 
+/// fill_eligible: the 32,512 words that FORMAT.md section 1 calls eligible, one after the other and again.
+struct FillEligibleParams {
+    uint16_t* out;
+    int64_t count;
+};
+
 /// split_planes: words [n, k] to the upper plane [n, padded_k] and the lower plane, both in the device's K
 /// order, zero beyond k: planes.h.
 struct SplitPlanesParams {

@@ -16,7 +16,8 @@ struct alignas(16) Quad {
     uint32_t launch;
 };
 
-/// What a launch that cuts tiles adds to GemmParams::launches, in so many parts at most.
+/// What a launch that cuts tiles adds to GemmParams::launches, in so many parts at most: one of each row
+/// group of each block, which 1365 SMs would have.
 constexpr uint64_t kLaunchUnits = 1 << 12;
 
 /// out[M, N] = X[M, K] W[N, K]^T * row_scale[N] (* token_scale[M]), all row-major, out in binary16.

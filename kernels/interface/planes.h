@@ -1,7 +1,8 @@
 // How the planes of a weight matrix lie in device memory: bytes of rows in groups of 128 along K, in the
-// order of ops/layout.cuh. The upper plane is FORMAT.md's. The lower plane holds residuals: what the word's
-// magnitude has more than 128 times the upper byte's, a signed byte. It is FORMAT.md's lower byte but for its
-// top bit, which says that the upper byte was rounded up, and it saves the kernels from finding that out.
+// order of ops/layout.cuh. The upper plane is FORMAT.md's. The lower plane is not: it holds residuals, what
+// the word's magnitude has more than 128 times the upper byte's, as a signed byte. That is FORMAT.md's lower
+// byte but for its top bit, which says that the upper byte was rounded up; it saves the kernels from finding
+// that out, and whoever uploads a plane from a file turns that bit over where the upper byte is odd.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +30,7 @@ constexpr Integer lower_row(Integer row, Integer group, Integer groups) {
 
 /// Where a copy brings zeros alone: before the first row.
 constexpr int32_t kBeyondLower = -kLowerTileRows;
+static_assert(kBeyondLower + kLowerTileRows <= 0, "a copy of a tile's rows from there ends before the first");
 
 /// Rows that one copy moves, for blocks that load `rows` of a stage; a copy stays inside a tile.
 constexpr int32_t lower_box_rows(int32_t rows) { return rows % kLowerTileRows == 0 ? kLowerTileRows : 32; }

@@ -1,4 +1,4 @@
-// Inputs: normal values, the identity.
+// Inputs: normal values, every word that planes can hold, the identity.
 #pragma once
 
 #include "grid_stride.cuh"
@@ -26,6 +26,13 @@ __device__ inline void fill_normal(const FillNormalParams& p) {
     for_each(p.count, [&](int64_t i) {
         const float value = p.sigma * normal_of(mixed(base + static_cast<uint64_t>(i)));
         p.out[i] = half_of(fminf(fmaxf(value, -p.limit), p.limit));
+    });
+}
+
+__device__ inline void fill_eligible(const FillEligibleParams& p) {
+    constexpr int64_t kMagnitudes = 0x3f80;
+    for_each(p.count, [&](int64_t i) {
+        p.out[i] = static_cast<uint16_t>(i % kMagnitudes | i / kMagnitudes % 2 << 15);
     });
 }
 

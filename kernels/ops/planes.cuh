@@ -1,4 +1,4 @@
-// Words to planes and back, as FORMAT.md section 1 writes it.
+// Words to device planes (interface/planes.h) and back.
 #pragma once
 
 #include "../interface/ops.h"

@@ -59,8 +59,10 @@ __device__ __forceinline__ void add_relaxed(uint64_t* word, uint64_t value) {
 }
 
 /// 16 bytes that other blocks see whole or not at all: one access of a scalar type, where a vector would be
-/// one for each element.
-/// https://docs.nvidia.com/cuda/parallel-thread-execution/#vector-data-types
+/// one for each element. PTX names .b128 among the types of ld and st but leaves it out of its memory model;
+/// that it is whole is what CUDA's own cuda::atomic of 16 bytes relies on, which is these instructions
+/// (libcu++, __atomic/functions/cuda_ptx_generated.h).
+/// https://docs.nvidia.com/cuda/parallel-thread-execution/#data-movement-and-conversion-instructions-st
 __device__ __forceinline__ void store_relaxed_16(void* to, uint4 value) {
     asm volatile(
         "{\n.reg .b64 low, high;\n.reg .b128 whole;\n"

@@ -40,8 +40,8 @@ class BenchLayer {
    public:
     BenchLayer(BenchSession& session, const LayerOptions& options);
 
-    /// Poisons the output, runs once and compares with a reference in FP64, of all rows or of 512 spread
-    /// evenly.
+    /// Poisons the output, runs on one set of weights and, with no pause between, on the first, and compares
+    /// with a reference in FP64, of all rows or of 512 spread evenly.
     CheckResult check(const Contender& contender, int64_t m);
 
     /// Microseconds of one launch among `launches` back to back, between events around a graph of them.

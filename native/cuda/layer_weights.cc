@@ -83,11 +83,15 @@ void LayerWeights::upload_scales(BenchSession& session) {
 void LayerWeights::fill(BenchSession& session, size_t at, const DeviceBuffer& words) {
     const Operations& operations = session.operations();
     const int64_t count = options_.n * options_.k;
-    operations.run(kernels::FillNormalParams{.out = words.as<uint16_t>(),
-                                             .count = count,
-                                             .seed = options_.seed * 1000003 + at,
-                                             .sigma = options_.sigma,
-                                             .limit = kLargestWeight});
+    if (options_.sigma == 0) {
+        operations.run(kernels::FillEligibleParams{.out = words.as<uint16_t>(), .count = count});
+    } else {
+        operations.run(kernels::FillNormalParams{.out = words.as<uint16_t>(),
+                                                 .count = count,
+                                                 .seed = options_.seed * 1000003 + at,
+                                                 .sigma = options_.sigma,
+                                                 .limit = kLargestWeight});
+    }
     WeightCopy& copy = copies_[at];
     const bool has_lower = options_.wants(Precision::kNestedFp16) && at < copies_of_halves_;
     if (has_lower || options_.wants(Precision::kNestedFp8)) {

@@ -15,7 +15,7 @@ struct LayerOptions {
     int64_t max_m;
     uint64_t seed;
     std::vector<Precision> precisions;
-    /// Of the weights' normal distribution, which is cut at +-1.75.
+    /// Of the weights' normal distribution, which is cut at +-1.75; 0 for every eligible word in turn.
     float sigma = 0.02f;
     /// Whether rows have shifts 0 to 3 in turn rather than none.
     bool has_row_shifts = false;

@@ -20,6 +20,7 @@ Operations::Operations(ModuleFolder& modules, int sm_count, const Stream& stream
       sm_count_(sm_count),
 #define NESTEDFP_KERNEL(name) name##_(modules.module("ops").kernel(#name))
       NESTEDFP_KERNEL(fill_normal),
+      NESTEDFP_KERNEL(fill_eligible),
       NESTEDFP_KERNEL(fill_identity),
       NESTEDFP_KERNEL(split_planes),
       NESTEDFP_KERNEL(join_planes),

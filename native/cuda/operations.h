@@ -14,6 +14,7 @@ class Operations {
     Operations(ModuleFolder& modules, int sm_count, const Stream& stream);
 
     void run(const kernels::FillNormalParams& p) const { over(fill_normal_, p.count, p); }
+    void run(const kernels::FillEligibleParams& p) const { over(fill_eligible_, p.count, p); }
     void run(const kernels::FillIdentityParams& p) const { over(fill_identity_, p.m * p.k, p); }
     void run(const kernels::SplitPlanesParams& p) const { over(split_planes_, p.n * p.padded_k, p); }
     void run(const kernels::JoinPlanesParams& p) const { over(join_planes_, p.n * p.padded_k, p); }
@@ -44,9 +45,9 @@ class Operations {
 
     const Stream& stream_;
     int sm_count_;
-    Kernel fill_normal_, fill_identity_, split_planes_, join_planes_, quantise_rows_, absolute_maximum_,
-        quantise_tensor_, reference_gemm_, compare_reference_, count_nan_, compare_words_, compare_identity_,
-        wait_;
+    Kernel fill_normal_, fill_eligible_, fill_identity_, split_planes_, join_planes_, quantise_rows_,
+        absolute_maximum_, quantise_tensor_, reference_gemm_, compare_reference_, count_nan_, compare_words_,
+        compare_identity_, wait_;
     DeviceBuffer result_;
 };
 

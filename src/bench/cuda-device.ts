@@ -5,11 +5,14 @@ import type { NativeCudaSession, NativeGemmConfig } from "../native/binding.ts";
 import { kernelsFolder } from "../native/cuda-probe.ts";
 
 import type { BenchDevice, BenchDeviceInfo, BenchLayer, Check, Contender } from "./bench-device.ts";
-import { computes, cudaContenders } from "./cuda-contenders.ts";
+import { cudaContenders, type TunedConfig } from "./cuda-contenders.ts";
 import type { Point } from "./kernel-cost.ts";
 
-/** The configuration measured to be fastest on this device, if one was. */
-export type Tuned = (deviceName: string, point: Point & { readonly kernel: Precision }) => string | undefined;
+/** The configurations measured to be fastest on this device at a point, or at the numbers of tokens around it. */
+export type Tuned = (
+  deviceName: string,
+  point: Point & { readonly kernel: Precision },
+) => readonly TunedConfig[];
 
 export type CudaBenchOptions = {
   /** Of the GPU, as the driver counts; default 0. */
@@ -73,10 +76,8 @@ class CudaBenchDevice implements BenchDevice {
   async layer(n: number, k: number, kernels: readonly Precision[], maxM: number, seed: number) {
     const id = await asMachineError(this.#native.layer(n, k, maxM, seed, kernels, sigma, false));
     const contenders = (kernel: Precision, m: number): Contender[] => {
-      const ranked = cudaContenders(this.#configs, kernel, { n, k, m }, this.info.smCount);
-      const config = this.#tuned?.(this.info.name, { kernel, n, k, m });
-      if (config === undefined || !computes(this.#configs, kernel, config)) return ranked;
-      return [{ kernel, config }, ...ranked.filter((contender) => contender.config !== config)];
+      const tuned = this.#tuned?.(this.info.name, { kernel, n, k, m });
+      return cudaContenders(this.#configs, kernel, { n, k, m }, this.info.smCount, tuned);
     };
     return new CudaBenchLayer(this.#native, id, contenders);
   }

@@ -11,16 +11,18 @@ export type Schedule = "whole" | "split" | "split-last" | "stream";
 
 /**
  * What one kind of kernel costs, in microseconds of one H100 80GB HBM3. Fitted to a sweep of 2026-11-23, cold weights,
- * over the 24 shapes of KERNELS.md at 12 M by least squares of log time, the fast ones of a point weighing most. What
- * the model picked for a shape left out of the fit took 1.025 (nested FP16) and 1.030 (nested FP8) times as long as the
- * best contender in the geometric mean, 1.22 and 1.20 at worst. Only contenders of the sweep count there, which
- * had none but "whole" from 12 full waves on. The constants rank; not each is a physical quantity.
+ * over the 54 shapes of all presets at 12 M and 12 of them at 9 more, by least squares of log time, the fast ones of a
+ * point weighing most. What the model picked for shapes left out of the fit (a sixth at a time) took 1.034 (nested FP16)
+ * and 1.026 (nested FP8) times as long as the best contender in the geometric mean, 1.33 and 1.25 at worst. Only
+ * contenders of the sweep count there, which had none but "whole" from 12 full waves on. The constants rank; not each is
+ * a physical quantity.
  */
 type Costs = {
   /** Once. */
   readonly launch: number;
-  /** Of memory, in TB/s. */
+  /** Of memory, in TB/s, and the share of that which weights cost that are read again for more tokens. */
   readonly bandwidth: number;
+  readonly again: number;
   /** A step along K: whatever the tile, per 10^6 weights of it for their rebuild, and for each 64 tokens on top. */
   readonly step: number;
   readonly rebuild: number;
@@ -29,8 +31,9 @@ type Costs = {
   readonly l2: number;
   /** The end of a tile. */
   readonly tile: number;
-  /** Where the parts of a cut tile meet, and there for each part and 131,072 bytes of its sums. */
+  /** Where the parts of a cut tile meet, and there for each part, and for each 131,072 bytes of its sums. */
   readonly cut: number;
+  readonly part: number;
   readonly partSums: number;
   /** Once, where the cut tiles come before whole ones. */
   readonly cutFirst: number;
@@ -41,59 +44,77 @@ type Costs = {
 };
 
 const nested16: Costs = {
-  launch: 0.1341,
-  bandwidth: 3.044,
-  step: 0.0966,
-  rebuild: 9.838,
-  multiply: 20.36,
-  l2: 0.08261,
-  tile: 1.258,
-  cut: 1.12,
-  partSums: 1.206,
-  cutFirst: 0.5384,
-  streamShare: 0.2551,
-  alone: 0.1326,
-};
-
-const w8a8: Costs = {
-  launch: 0.9339,
-  bandwidth: 3.03,
-  step: 0,
-  rebuild: 0.009119,
-  multiply: 12.88,
-  l2: 0.08031,
-  tile: 0.8201,
-  cut: 0.9923,
-  partSums: 1.73,
-  cutFirst: 0.1938,
-  streamShare: 0.2741,
-  alone: 0.1516,
+  launch: 0.6853,
+  bandwidth: 3.152,
+  again: 0.5639,
+  step: 0.08848,
+  rebuild: 11.02,
+  multiply: 20.17,
+  l2: 0.09716,
+  tile: 0.5706,
+  cut: 1.335,
+  part: 0.1067,
+  partSums: 0.7672,
+  cutFirst: 0.07068,
+  streamShare: 0.2242,
+  alone: 0.04256,
 };
 
 const costsOf: Readonly<Record<NativeGemmConfig["weights"], Costs>> = {
   nested16,
-  // Not fitted on its own: with these constants what the model picks takes 1.025 times as long as the best.
+  // Not fitted on its own: with these constants what the model picks takes 1.028 times as long as the best.
   plain16: nested16,
   w8a16: {
-    launch: 2.594,
-    bandwidth: 3.043,
-    step: 0.05456,
-    rebuild: 16.18,
-    multiply: 8.387,
-    l2: 0.1143,
-    tile: 0,
-    cut: 0.275,
-    partSums: 3.821,
-    cutFirst: 0.4654,
-    streamShare: 0.3996,
+    launch: 1.765,
+    bandwidth: 3.117,
+    again: 0.1827,
+    step: 0.001073,
+    rebuild: 20.97,
+    multiply: 10.98,
+    l2: 0.6456,
+    tile: 0.1186,
+    cut: 0.8513,
+    part: 0.1453,
+    partSums: 0.2862,
+    cutFirst: 0.1651,
+    streamShare: 0.3098,
     alone: 0.1,
   },
-  w8a8,
-  // Not fitted.
-  a8w8: w8a8,
+  w8a8: {
+    launch: 0.562,
+    bandwidth: 3.129,
+    again: 0.5249,
+    step: 0.001977,
+    rebuild: 0.009119,
+    multiply: 13.15,
+    l2: 0.09653,
+    tile: 0.8819,
+    cut: 1.223,
+    part: 0.001113,
+    partSums: 1.209,
+    cutFirst: 0.2367,
+    streamShare: 0.2571,
+    alone: 0.1505,
+  },
+  a8w8: {
+    launch: 0.7095,
+    bandwidth: 4.379,
+    again: 0.4455,
+    step: 0.03572,
+    rebuild: 2.338,
+    multiply: 11.84,
+    l2: 0.0855,
+    tile: 0.9629,
+    cut: 0.886,
+    part: 0.0002746,
+    partSums: 1.644,
+    cutFirst: 0.4988,
+    streamShare: 0.1604,
+    alone: 0.1,
+  },
 };
 
-/** Microseconds that a launch would take; Infinity for a schedule that does the same as "whole". */
+/** Microseconds that a launch would take; Infinity for a schedule that does the same as "whole" or is never faster. */
 export function kernelCost(
   config: NativeGemmConfig,
   schedule: Schedule,
@@ -127,7 +148,13 @@ export function kernelCost(
       1e6 /
       cost.l2,
   );
-  const memory = (n * k * weightBytes + m * k * tokenBytes + 2 * m * n) / (cost.bandwidth * 1e6);
+  // Each tile of tokens after the first reads all weights again, from the L2.
+  const again =
+    weights === "a8w8"
+      ? m * k * (1 - 1 / Math.ceil(n / (blockRows * clusterRows)))
+      : n * k * weightBytes * (1 - 1 / Math.ceil(m / (blockTokens * clusterTokens)));
+  const bytes = n * k * weightBytes + m * k * tokenBytes + 2 * m * n + cost.again * again;
+  const memory = bytes / (cost.bandwidth * 1e6);
   const sums = (blockRows * blockTokens * 4) / 131072;
   const share = (rest + (schedule === "stream" && full > 0 ? clusters : 0)) / tiles;
   const slower = schedule === "stream" ? 1 + cost.streamShare : 1;
@@ -136,16 +163,16 @@ export function kernelCost(
     norm(last.fullSteps * step, memory * (1 - share)) +
     norm(last.steps * step * slower, memory * share) +
     last.tiles * cost.tile +
-    last.cuts * (cost.cut + cost.partSums * sums * last.parts) +
+    last.cuts * (cost.cut + (cost.part + cost.partSums * sums) * last.parts) +
     (schedule === "split" && full > 0 ? cost.cutFirst : 0)
   );
 }
 
 /** Of cuBLASLt with a scale per row and token. */
 export function libraryCost({ n, k, m }: Point): number {
-  const memory = (n * k + m * (3 * k + 2 * n)) / (2.66 * 1e6);
-  const waves = (n * Math.max(m, 128)) / (128 * 256 * 132) + 0.2217;
-  return 2.66 + norm(memory, waves * (k / 64) * 0.403);
+  const memory = (n * k + m * (3 * k + 2 * n)) / (2.807 * 1e6);
+  const waves = (n * Math.max(m, 128)) / (128 * 256 * 132) + 0.2156;
+  return 3.703 + norm(memory, waves * (k / 64) * 0.3997);
 }
 
 type Waves = {
@@ -156,6 +183,9 @@ type Waves = {
   /** Lost with each part of a cut tile. */
   readonly exchangeSteps: number;
 };
+
+/** A block adds the sums of all others of its tile, one after the other: with more it was not once the best. */
+const mostStreamParts = 4;
 
 /**
  * Steps of the full waves and of the last, tiles that a block ends, times it meets others, and parts of a tile that
@@ -182,12 +212,15 @@ function lastWave(schedule: Schedule, waves: Waves) {
       parts,
     };
   }
+  const cut = full > 0 ? rest + clusters : rest;
+  const parts = Math.ceil(Math.min(clusters, cut * steps) / cut) + 1;
+  if (parts > mostStreamParts) return undefined;
   return {
     fullSteps: Math.max(0, full - 1) * steps,
     steps: Math.ceil((rest * steps) / clusters) + (full > 0 ? steps : 0),
     tiles: full + 1,
     cuts: 1,
-    parts: 2,
+    parts,
   };
 }
 

@@ -60,6 +60,6 @@ async function openCuda(index: number, tune: TuneTable): Promise<BenchDevice> {
   const { createCudaBenchDevice } = await import("./cuda-device.ts");
   return createCudaBenchDevice({
     ordinal: index,
-    tuned: (device, point) => findTuned(tune, device, point)?.config,
+    tuned: (device, point) => findTuned(tune, device, point),
   });
 }

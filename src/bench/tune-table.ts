@@ -68,23 +68,23 @@ export function layerTuneTables(under: TuneTable, over: TuneTable): TuneTable {
 const farthest = 3;
 
 /**
- * The configuration measured at this shape and the M nearest to `m` by ratio; undefined for an unknown shape, and where
- * no M within a factor of 3 was measured.
+ * What was measured at this shape and `m`, or else at the nearest M below and above that are within a factor of 3: none
+ * to two entries.
  */
 export function findTuned(
   table: TuneTable,
   device: string,
   { kernel, n, k, m }: Pick<TuneEntry, "kernel" | "n" | "k" | "m">,
-): TuneEntry | undefined {
+): readonly TuneEntry[] {
   const entries = Object.hasOwn(table.devices, device) ? (table.devices[device]?.entries ?? []) : [];
-  const distance = (entry: TuneEntry): number => Math.max(entry.m / m, m / entry.m);
-  return entries
+  const near = entries
     .filter((entry) => entry.kernel === kernel && entry.n === n && entry.k === k)
-    .filter((entry) => distance(entry) <= farthest)
-    .reduce<TuneEntry | undefined>(
-      (nearest, entry) => (nearest && distance(nearest) <= distance(entry) ? nearest : entry),
-      undefined,
-    );
+    .filter((entry) => Math.max(entry.m / m, m / entry.m) <= farthest)
+    .sort((one, other) => one.m - other.m);
+  const below = near.findLast((entry) => entry.m <= m);
+  const above = near.find((entry) => entry.m > m);
+  if (below?.m === m) return [below];
+  return [below, above].filter((entry) => entry !== undefined);
 }
 
 /**

@@ -67,6 +67,19 @@ for (const { name, weights } of configs) {
 }
 
 gpuTest(
+  "X = I gives each of the 32,512 eligible words back, in every configuration of nested FP16",
+  async (gpu) => {
+    const layer = await gpu.layer(512, 64, 64, 1, precisions, 0, false);
+    for (const { name, weights } of configs) {
+      if (weights !== "nested16") continue;
+      const { mismatches, first } = await gpu.identity(layer, "nested-fp16", `${name}/whole`);
+      assert.equal(mismatches, 0, `${name}: first at ${first}`);
+    }
+    await gpu.freeLayer(layer);
+  },
+);
+
+gpuTest(
   "every configuration's kernel of nested FP16 has been compared with plain words somewhere",
   async (gpu) => {
     const layer = await gpu.layer(208, 80, 33, 1, precisions, 0.02, true);
