@@ -24,22 +24,14 @@ class SharedWeights {
     template <typename Meanwhile>
     __device__ __forceinline__ void run(float (&sums)[kConfig.block_tokens / 2], int32_t steps,
                                         Meanwhile meanwhile) {
+        const int32_t stages = steps * kConfig.token_stages_per_step();
+        if constexpr (kConfig.promotes()) {
+            run_promoted(sums, stages, meanwhile);
+            return;
+        }
         uint32_t previous_tokens = 0, previous_weights = 0;
-        for (int32_t i = 0; i < steps * kConfig.token_stages_per_step(); ++i) {
-            ptx::mbarrier_wait(shared_ + Plan::weights_full(weights_.stage), weights_.parity);
-            ptx::mbarrier_wait(shared_ + Plan::tokens_full(tokens_.stage), tokens_.parity);
-            const ptx::Descriptor weights = weights_at_ + weights_.stage * Plan::kWeightStageBytes;
-            const ptx::Descriptor tokens = tokens_at_ + tokens_.stage * Plan::kStageBytes;
-            ptx::wgmma_fence();
-#pragma unroll
-            for (int j = 0; j < 4; ++j) {  // 32 bytes of K each
-                if constexpr (kConfig.is_e4m3()) {
-                    Mma::ss_e4m3(sums, weights.at(32 * j), tokens.at(32 * j), i > 0 || j > 0);
-                } else {
-                    Mma::ss_f16(sums, weights.at(32 * j), tokens.at(32 * j), i > 0 || j > 0);
-                }
-            }
-            ptx::wgmma_commit();
+        for (int32_t i = 0; i < stages; ++i) {
+            multiply(sums, i > 0);
             if (i == 0) meanwhile();
             ptx::wgmma_wait<1>();
             if (i > 0) release_both(previous_tokens, previous_weights);
@@ -58,6 +50,43 @@ class SharedWeights {
     __device__ __forceinline__ void give_back() const {}
 
    private:
+    /// While one warpgroup adds, the others multiply.
+    template <typename Meanwhile>
+    __device__ __forceinline__ void run_promoted(float (&sums)[kConfig.block_tokens / 2], int32_t stages,
+                                                 Meanwhile meanwhile) {
+        float part[kConfig.block_tokens / 2];
+#pragma unroll
+        for (float& sum : sums) sum = 0;
+        for (int32_t i = 0; i < stages; ++i) {
+            multiply(part, false);
+            if (i == 0) meanwhile();
+            ptx::wgmma_wait<0>();
+            release_both(tokens_.stage, weights_.stage);
+#pragma unroll
+            for (int j = 0; j < kConfig.block_tokens / 2; ++j) sums[j] += part[j];
+            tokens_.advance();
+            weights_.advance();
+        }
+    }
+
+    /// Issues the products of the stages that come next, once they are there: 128 bytes of K.
+    __device__ __forceinline__ void multiply(float (&sums)[kConfig.block_tokens / 2], bool accumulate) {
+        ptx::mbarrier_wait(shared_ + Plan::weights_full(weights_.stage), weights_.parity);
+        ptx::mbarrier_wait(shared_ + Plan::tokens_full(tokens_.stage), tokens_.parity);
+        const ptx::Descriptor weights = weights_at_ + weights_.stage * Plan::kWeightStageBytes;
+        const ptx::Descriptor tokens = tokens_at_ + tokens_.stage * Plan::kStageBytes;
+        ptx::wgmma_fence();
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {  // 32 bytes of K each
+            if constexpr (kConfig.is_e4m3()) {
+                Mma::ss_e4m3(sums, weights.at(32 * j), tokens.at(32 * j), accumulate || j > 0);
+            } else {
+                Mma::ss_f16(sums, weights.at(32 * j), tokens.at(32 * j), accumulate || j > 0);
+            }
+        }
+        ptx::wgmma_commit();
+    }
+
     __device__ __forceinline__ void release_both(uint32_t tokens, uint32_t weights) {
         release_tokens<kConfig>(shared_, tokens);
         release_weights<kConfig>(shared_, weights);

@@ -17,6 +17,9 @@ enum class Weights : int32_t {
     kW8A16,
     /// The upper plane as it is; activations E4M3.
     kW8A8,
+    /// As kW8A8, with sums in FP32 registers: those of the tensor cores, which keep some 14 bits of E4M3
+    /// products, are added to them after each 128 along K.
+    kW8A8F32,
     /// As kW8A8 with the operands' places exchanged: tokens are the rows of a tile, in 64s, and weight rows
     /// its columns, in eights, so that there are tiles that fit the layer and the SMs. Where a kernel, its
     /// parameters or this file speak of rows, weights and N, they mean X and M; of tokens and M, W and N.
@@ -43,7 +46,8 @@ struct GemmConfig {
     /// The weights pass through registers.
     constexpr bool rebuilds() const { return weights == Weights::kNested16 || weights == Weights::kW8A16; }
     constexpr bool is_turned() const { return weights == Weights::kA8W8; }
-    constexpr bool is_e4m3() const { return weights == Weights::kW8A8 || is_turned(); }
+    constexpr bool promotes() const { return weights == Weights::kW8A8F32; }
+    constexpr bool is_e4m3() const { return weights == Weights::kW8A8 || promotes() || is_turned(); }
     /// Elements along K that 128 bytes of activations hold: what one warpgroup takes at a time.
     constexpr int32_t chunk_k() const { return is_e4m3() ? 128 : 64; }
     /// Elements along K of a row of 128 bytes of weights.
@@ -177,6 +181,17 @@ struct GemmConfig {
     X(w8a8_64x64k2_s6w6_t2, kW8A8, 1, 2, 64, 6, 6, 1, 2)           \
     X(w8a8_64x32k2_s8w8_c1, kW8A8, 1, 2, 32, 8, 8, 1, 1)           \
     X(w8a8_64x16k2_s8w8_c1, kW8A8, 1, 2, 16, 8, 8, 1, 1)           \
+    X(w8a8f32_128x176_s5w5_c2, kW8A8F32, 2, 1, 176, 5, 5, 2, 1)    \
+    X(w8a8f32_128x128_s6w6_c1, kW8A8F32, 2, 1, 128, 6, 6, 1, 1)    \
+    X(w8a8f32_128x128_s6w6_c2, kW8A8F32, 2, 1, 128, 6, 6, 2, 1)    \
+    X(w8a8f32_128x128_s6w6_t2, kW8A8F32, 2, 1, 128, 6, 6, 1, 2)    \
+    X(w8a8f32_64x128_s8w8_c2, kW8A8F32, 1, 1, 128, 8, 8, 2, 1)     \
+    X(w8a8f32_64x128_s8w8_t2, kW8A8F32, 1, 1, 128, 8, 8, 1, 2)     \
+    X(w8a8f32_128x64_s8w8_c1, kW8A8F32, 2, 1, 64, 8, 8, 1, 1)      \
+    X(w8a8f32_64x64k2_s6w6_c2, kW8A8F32, 1, 2, 64, 6, 6, 2, 1)     \
+    X(w8a8f32_64x64k2_s6w6_t2, kW8A8F32, 1, 2, 64, 6, 6, 1, 2)     \
+    X(w8a8f32_64x32k2_s8w8_c1, kW8A8F32, 1, 2, 32, 8, 8, 1, 1)     \
+    X(w8a8f32_64x16k2_s8w8_c1, kW8A8F32, 1, 2, 16, 8, 8, 1, 1)     \
     X(a8w8_128x40_s9w9_c1, kA8W8, 2, 1, 40, 9, 9, 1, 1)            \
     X(a8w8_128x48_s9w9_c1, kA8W8, 2, 1, 48, 9, 9, 1, 1)            \
     X(a8w8_128x80_s7w7_c2, kA8W8, 2, 1, 80, 7, 7, 2, 1)            \

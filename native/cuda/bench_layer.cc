@@ -66,6 +66,7 @@ BenchLayer::ReferenceKind BenchLayer::reference_kind(const Contender& contender)
             case Weights::kW8A16:
                 return ReferenceKind::kUpper;
             case Weights::kW8A8:
+            case Weights::kW8A8F32:
             case Weights::kA8W8:
                 return ReferenceKind::kUpperTimesFp8;
         }
@@ -98,7 +99,7 @@ std::unique_ptr<PreparedKernel> BenchLayer::prepare(const Contender& contender, 
     const KernelInputs inputs{session_, options_, weights_, activations_, out_, m};
     const size_t copies = weights_.copies_of(contender.precision);
     if (const auto* library = std::get_if<LibraryKernel>(&contender.kernel)) {
-        return prepare_library(inputs, library->kind, copies);
+        return prepare_library(inputs, *library, copies);
     }
     const auto& own = std::get<OwnKernel>(contender.kernel);
     // The baseline's words have no shift.
@@ -221,9 +222,9 @@ CheckResult BenchLayer::check(const Contender& contender, int64_t m) {
         static_cast<double>(std::bit_cast<float>(difference.largest_error)) / std::sqrt(mean_square);
     result.bitwise = has_twin_bits(contender, m);
 
-    const double tolerance = reads_fp8_activations(contender) ? kFp8Tolerance
-                             : reading == Reading::kBfloat16  ? kBfloat16Tolerance
-                                                              : kTolerance;
+    const double tolerance = sums_fp8_fast(contender)        ? kFp8Tolerance
+                             : reading == Reading::kBfloat16 ? kBfloat16Tolerance
+                                                             : kTolerance;
     result.ok = result.nan == 0 && result.overrun == 0 && result.relative_error <= tolerance &&
                 result.largest_error <= kLargestPerTolerance * tolerance && result.bitwise.value_or(true);
     return result;

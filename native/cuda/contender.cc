@@ -1,5 +1,7 @@
 #include "cuda/contender.h"
 
+#include <utility>
+
 #include "cuda/error.h"
 
 namespace nestedfp::cuda {
@@ -19,7 +21,8 @@ bool computes(Weights weights, Precision precision) {
         case Precision::kNestedFp16:
             return weights == Weights::kNested16;
         case Precision::kNestedFp8:
-            return weights == Weights::kW8A16 || weights == Weights::kW8A8 || weights == Weights::kA8W8;
+            return weights == Weights::kW8A16 || weights == Weights::kW8A8 || weights == Weights::kW8A8F32 ||
+                   weights == Weights::kA8W8;
         case Precision::kFp8:
             return false;
     }
@@ -54,12 +57,15 @@ const char* name_of(Schedule schedule) {
 Contender contender_named(Precision precision, const std::string& config) {
     if (config == "cublaslt" && precision == Precision::kFp16)
         return {precision, config, LibraryKernel{MatmulKind::kFp16}};
-    if (config == "cublaslt" && precision == Precision::kFp8)
-        return {precision, config, LibraryKernel{MatmulKind::kFp8PerTensor}};
-    if (config == "cublaslt_rowwise" && precision == Precision::kFp8)
-        return {precision, config, LibraryKernel{MatmulKind::kFp8RowWise}};
-    if (config == "cublaslt_rowwise" && precision == Precision::kNestedFp8)
-        return {precision, config, LibraryKernel{MatmulKind::kUpperPlane}};
+    for (const auto& [suffix, sums] : {std::pair{"", Fp8Sums::kFast}, std::pair{"_f32", Fp8Sums::kFp32}}) {
+        if (config == std::string("cublaslt") + suffix && precision == Precision::kFp8)
+            return {precision, config, LibraryKernel{MatmulKind::kFp8PerTensor, sums}};
+        if (config != std::string("cublaslt_rowwise") + suffix) continue;
+        if (precision == Precision::kFp8)
+            return {precision, config, LibraryKernel{MatmulKind::kFp8RowWise, sums}};
+        if (precision == Precision::kNestedFp8)
+            return {precision, config, LibraryKernel{MatmulKind::kUpperPlane, sums}};
+    }
     for (const GemmConfig& own : kernels::kGemmConfigs) {
         if (!computes(own.weights, precision)) continue;
         for (const Schedule schedule : kSchedules) {
@@ -68,6 +74,13 @@ Contender contender_named(Precision precision, const std::string& config) {
         }
     }
     throw CudaError("UNKNOWN_CONTENDER", "config: no kernel \"" + config + "\" computes this precision");
+}
+
+bool sums_fp8_fast(const Contender& contender) {
+    if (const auto* own = std::get_if<OwnKernel>(&contender.kernel))
+        return own->config->is_e4m3() && !own->config->promotes();
+    const auto& library = std::get<LibraryKernel>(contender.kernel);
+    return library.kind != MatmulKind::kFp16 && library.sums == Fp8Sums::kFast;
 }
 
 const GemmConfig* plain_twin(const OwnKernel& kernel) {

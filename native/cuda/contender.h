@@ -24,12 +24,15 @@ struct OwnKernel {
 
 struct LibraryKernel {
     MatmulKind kind;
+    /// E4M3 alone.
+    Fp8Sums sums = Fp8Sums::kFast;
 };
 
 /// One way to run a precision.
 struct Contender {
     Precision precision;
-    /// "cublaslt", "cublaslt_rowwise", or "<row of interface/configs.h>/<name_of a schedule>".
+    /// "cublaslt", "cublaslt_rowwise", either with "_f32" for Fp8Sums::kFp32, or "<row of
+    /// interface/configs.h>/<name_of a schedule>".
     std::string config;
     std::variant<LibraryKernel, OwnKernel> kernel;
 };
@@ -38,6 +41,9 @@ struct Contender {
 Contender contender_named(Precision precision, const std::string& config);
 
 const char* name_of(kernels::Schedule schedule);
+
+/// Whether it multiplies E4M3 operands and leaves the sums to the tensor cores.
+bool sums_fp8_fast(const Contender& contender);
 
 /// The configuration that reads plain words but adds up in the same order, whose output must be the same
 /// bits: nullptr where the table has none.

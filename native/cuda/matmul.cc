@@ -56,16 +56,16 @@ double microseconds_of(const Graph& graph, const Stream& stream) {
 
 }  // namespace
 
-Matmul::Matmul(const CublasLt& lt, MatmulKind kind, uint64_t m, uint64_t n, uint64_t k,
+Matmul::Matmul(const CublasLt& lt, MatmulKind kind, Fp8Sums sums, uint64_t m, uint64_t n, uint64_t k,
                const DeviceBuffer& workspace)
     : lt_(lt), workspace_(workspace) {
     try {
-        describe_problem(kind, m, n, k);
+        describe_problem(kind, sums, m, n, k);
         candidates_ = ask_heuristic();
         if (candidates_.empty() && has_scale_vectors(kind)) {
             release();
             out_type_ = kCudaR16BF;
-            describe_problem(kind, m, n, k);
+            describe_problem(kind, sums, m, n, k);
             candidates_ = ask_heuristic();
         }
         if (candidates_.empty()) {
@@ -93,12 +93,14 @@ void Matmul::release() noexcept {
 
 /// cuBLASLt counts in columns: its A is W as [K, N], transposed; its B is X as [K, M]; its D is out as [N,
 /// M].
-void Matmul::describe_problem(MatmulKind kind, uint64_t m, uint64_t n, uint64_t k) {
+void Matmul::describe_problem(MatmulKind kind, Fp8Sums sums, uint64_t m, uint64_t n, uint64_t k) {
     const CudaDataType input = kind == MatmulKind::kFp16 ? kCudaR16F : kCudaR8FE4M3;
     CUBLASLT_CALL(lt_, MatmulDescCreate(&description_, kCompute32F, kCudaR32F));
     set(lt_, description_, kMatmulTransA, kOperationTranspose);
     set(lt_, description_, kMatmulTransB, kOperationNone);
-    if (kind != MatmulKind::kFp16) set(lt_, description_, kMatmulFastAccumulation, int8_t{1});
+    if (kind != MatmulKind::kFp16 && sums == Fp8Sums::kFast) {
+        set(lt_, description_, kMatmulFastAccumulation, int8_t{1});
+    }
     if (has_scale_vectors(kind)) {
         set(lt_, description_, kMatmulAScaleMode, kScaleModeOuterVector32F);
         set(lt_, description_, kMatmulBScaleMode, kScaleModeOuterVector32F);

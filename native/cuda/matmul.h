@@ -23,6 +23,14 @@ enum class MatmulKind {
     kUpperPlane,
 };
 
+/// How products of E4M3 operands are added up.
+enum class Fp8Sums {
+    /// By the tensor cores, which keep some 14 bits.
+    kFast,
+    /// In FP32 registers, to which those of the tensor cores are added every so often.
+    kFp32,
+};
+
 /// All row-major and packed.
 struct MatmulOperands {
     /// [N, K]
@@ -37,11 +45,11 @@ struct MatmulOperands {
     DevicePointer activation_scale = 0;
 };
 
-/// out = X W^T by cuBLASLt, FP32 sums (FP8: fast accumulation), with the algorithm that measured best.
+/// out = X W^T by cuBLASLt, with the algorithm that measured best.
 class Matmul {
    public:
     /// Asks the library's heuristic. @throws CudaError where it has no algorithm.
-    Matmul(const CublasLt& lt, MatmulKind kind, uint64_t m, uint64_t n, uint64_t k,
+    Matmul(const CublasLt& lt, MatmulKind kind, Fp8Sums sums, uint64_t m, uint64_t n, uint64_t k,
            const DeviceBuffer& workspace);
     ~Matmul();
     Matmul(const Matmul&) = delete;
@@ -59,7 +67,7 @@ class Matmul {
     std::string description() const;
 
    private:
-    void describe_problem(MatmulKind kind, uint64_t m, uint64_t n, uint64_t k);
+    void describe_problem(MatmulKind kind, Fp8Sums sums, uint64_t m, uint64_t n, uint64_t k);
     std::vector<MatmulHeuristic> ask_heuristic() const;
     CublasStatus try_run(const MatmulAlgorithm& algorithm, const MatmulOperands& operands,
                          const Stream& stream) const;

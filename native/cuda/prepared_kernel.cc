@@ -108,14 +108,14 @@ uint64_t columns_of(const KernelInputs& inputs, MatmulKind kind) {
 
 class LibraryPrepared : public PreparedKernel {
    public:
-    LibraryPrepared(const KernelInputs& inputs, MatmulKind kind, size_t copies)
+    LibraryPrepared(const KernelInputs& inputs, const LibraryKernel& library, size_t copies)
         : stream_(inputs.session.stream()),
           version_(inputs.session.cublaslt().version()),
-          matmul_(inputs.session.cublaslt(), kind, static_cast<uint64_t>(inputs.m),
-                  static_cast<uint64_t>(inputs.options.n), columns_of(inputs, kind),
+          matmul_(inputs.session.cublaslt(), library.kind, library.sums, static_cast<uint64_t>(inputs.m),
+                  static_cast<uint64_t>(inputs.options.n), columns_of(inputs, library.kind),
                   inputs.session.library_workspace()) {
         for (size_t at = 0; at < copies; ++at) {
-            operands_.push_back(operands_of(inputs, kind, inputs.weights.copy(at)));
+            operands_.push_back(operands_of(inputs, library.kind, inputs.weights.copy(at)));
         }
         matmul_.choose(operands_, stream_);
     }
@@ -141,8 +141,9 @@ std::unique_ptr<PreparedKernel> prepare_own(const KernelInputs& inputs, const Ow
     return std::make_unique<OwnPrepared>(inputs, kernel, copies, word_scale);
 }
 
-std::unique_ptr<PreparedKernel> prepare_library(const KernelInputs& inputs, MatmulKind kind, size_t copies) {
-    return std::make_unique<LibraryPrepared>(inputs, kind, copies);
+std::unique_ptr<PreparedKernel> prepare_library(const KernelInputs& inputs, const LibraryKernel& library,
+                                                size_t copies) {
+    return std::make_unique<LibraryPrepared>(inputs, library, copies);
 }
 
 }  // namespace nestedfp::cuda

@@ -39,6 +39,7 @@ std::unique_ptr<PreparedKernel> prepare_own(const KernelInputs& inputs, const Ow
                                             size_t copies, const DeviceBuffer& word_scale);
 
 /// Measures which algorithm is best, and so overwrites the output.
-std::unique_ptr<PreparedKernel> prepare_library(const KernelInputs& inputs, MatmulKind kind, size_t copies);
+std::unique_ptr<PreparedKernel> prepare_library(const KernelInputs& inputs, const LibraryKernel& library,
+                                                size_t copies);
 
 }  // namespace nestedfp::cuda

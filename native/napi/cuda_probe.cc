@@ -28,6 +28,8 @@ const char* name_of(kernels::Weights weights) {
             return "w8a16";
         case kernels::Weights::kW8A8:
             return "w8a8";
+        case kernels::Weights::kW8A8F32:
+            return "w8a8f32";
         case kernels::Weights::kA8W8:
             return "a8w8";
     }

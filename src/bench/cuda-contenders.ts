@@ -6,23 +6,34 @@ import { kernelCost, libraryCost, type Point, type Schedule } from "./kernel-cos
 
 const schedules: readonly Schedule[] = ["whole", "split", "split-last", "stream"];
 
-const weightsOf: Readonly<Record<Precision, readonly NativeGemmConfig["weights"][]>> = {
+/**
+ * How products of E4M3 operands are added up on a GPU: by its tensor cores, which keep some 14 bits, or in FP32, to
+ * which what those have added up is added after every 128 along K.
+ */
+export type Fp8Sums = "fast" | "fp32";
+
+const fp16Weights: Readonly<Partial<Record<Precision, readonly NativeGemmConfig["weights"][]>>> = {
   fp16: ["plain16"],
   "nested-fp16": ["nested16"],
-  "nested-fp8": ["w8a16", "w8a8", "a8w8"],
-  fp8: [],
 };
+
+const nestedFp8Weights: Readonly<Record<Fp8Sums, readonly NativeGemmConfig["weights"][]>> = {
+  fast: ["w8a16", "w8a8", "a8w8"],
+  fp32: ["w8a16", "w8a8f32"],
+};
+
+const librarySuffix: Readonly<Record<Fp8Sums, string>> = { fast: "", fp32: "_f32" };
 
 /** The baselines. */
-const libraryConfigs: Readonly<Record<Precision, readonly string[]>> = {
-  fp16: ["cublaslt"],
-  "nested-fp16": [],
-  "nested-fp8": [],
-  fp8: ["cublaslt", "cublaslt_rowwise"],
-};
+function libraryConfigs(kernel: Precision, sums: Fp8Sums): readonly string[] {
+  if (kernel === "fp16") return ["cublaslt"];
+  return kernel === "fp8" ? ["cublaslt", "cublaslt_rowwise"].map((name) => name + librarySuffix[sums]) : [];
+}
 
 /** The upper plane is an E4M3 matrix, so the library can multiply it, with a scale per row and per token. */
-const upperPlaneConfig = "cublaslt_rowwise";
+function upperPlaneConfigs(kernel: Precision, sums: Fp8Sums): readonly string[] {
+  return kernel === "nested-fp8" ? [`cublaslt_rowwise${librarySuffix[sums]}`] : [];
+}
 
 /** What was measured to be fastest at `m` tokens. */
 export type TunedConfig = { readonly m: number; readonly config: string };
@@ -46,9 +57,10 @@ export function cudaContenders(
   kernel: Precision,
   point: Point,
   smCount: number,
-  tuned: readonly TunedConfig[] = [],
+  { tuned = [], sums = "fast" }: { tuned?: readonly TunedConfig[]; sums?: Fp8Sums } = {},
 ): Contender[] {
-  const ofKernel = configs.filter(({ weights }) => weightsOf[kernel].includes(weights));
+  const kinds = (kernel === "nested-fp8" ? nestedFp8Weights[sums] : fp16Weights[kernel]) ?? [];
+  const ofKernel = configs.filter(({ weights }) => kinds.includes(weights));
   const ranked = ofKernel
     .flatMap((config) =>
       schedules.map((schedule) => ({
@@ -58,9 +70,11 @@ export function cudaContenders(
       })),
     )
     .concat(
-      kernel === "nested-fp8"
-        ? [{ config: upperPlaneConfig, us: libraryCost(point), isApplicable: true }]
-        : [],
+      upperPlaneConfigs(kernel, sums).map((config) => ({
+        config,
+        us: libraryCost(point),
+        isApplicable: true,
+      })),
     )
     .map(({ config, us, isApplicable }) => {
       const known = tuned.find((one) => one.config === config);
@@ -70,7 +84,7 @@ export function cudaContenders(
     })
     .filter(({ us }) => us < Number.POSITIVE_INFINITY)
     .sort((a, b) => a.us - b.us);
-  return [...libraryConfigs[kernel], ...ranked.map(({ config }) => config)].map((config) => ({
+  return [...libraryConfigs(kernel, sums), ...ranked.map(({ config }) => config)].map((config) => ({
     kernel,
     config,
   }));

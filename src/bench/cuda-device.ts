@@ -5,7 +5,7 @@ import type { NativeCudaSession, NativeGemmConfig } from "../native/binding.ts";
 import { kernelsFolder } from "../native/cuda-probe.ts";
 
 import type { BenchDevice, BenchDeviceInfo, BenchLayer, Check, Contender } from "./bench-device.ts";
-import { cudaContenders, type TunedConfig } from "./cuda-contenders.ts";
+import { cudaContenders, type Fp8Sums, type TunedConfig } from "./cuda-contenders.ts";
 import type { Point } from "./kernel-cost.ts";
 
 /** The configurations measured to be fastest on this device at a point, or at the numbers of tokens around it. */
@@ -19,6 +19,7 @@ export type CudaBenchOptions = {
   readonly ordinal?: number | undefined;
   /** What dispatch prefers to its cost model; a configuration that no longer exists is passed over. */
   readonly tuned?: Tuned | undefined;
+  readonly fp8Sums?: Fp8Sums | undefined;
   /** Of the cubins; default: the package's own. */
   readonly kernels?: string | undefined;
 };
@@ -44,7 +45,7 @@ export async function createCudaBenchDevice(options: CudaBenchOptions = {}): Pro
       driver: gpu.driver,
       libraries: gpu.cublaslt === undefined ? {} : { cublaslt: gpu.cublaslt },
     };
-    return new CudaBenchDevice(native, info, addon.cudaGemmConfigs(), options.tuned);
+    return new CudaBenchDevice(native, info, addon.cudaGemmConfigs(), options);
   } catch (error) {
     native.close();
     throw error;
@@ -55,18 +56,18 @@ class CudaBenchDevice implements BenchDevice {
   readonly info: BenchDeviceInfo & { readonly smCount: number };
   readonly #native: NativeCudaSession;
   readonly #configs: readonly NativeGemmConfig[];
-  readonly #tuned: Tuned | undefined;
+  readonly #options: CudaBenchOptions;
 
   constructor(
     native: NativeCudaSession,
     info: BenchDeviceInfo & { readonly smCount: number },
     configs: readonly NativeGemmConfig[],
-    tuned: Tuned | undefined,
+    options: CudaBenchOptions,
   ) {
     this.#native = native;
     this.info = info;
     this.#configs = configs;
-    this.#tuned = tuned;
+    this.#options = options;
   }
 
   state() {
@@ -76,8 +77,9 @@ class CudaBenchDevice implements BenchDevice {
   async layer(n: number, k: number, kernels: readonly Precision[], maxM: number, seed: number) {
     const id = await asMachineError(this.#native.layer(n, k, maxM, seed, kernels, sigma, false));
     const contenders = (kernel: Precision, m: number): Contender[] => {
-      const tuned = this.#tuned?.(this.info.name, { kernel, n, k, m });
-      return cudaContenders(this.#configs, kernel, { n, k, m }, this.info.smCount, tuned);
+      const tuned = this.#options.tuned?.(this.info.name, { kernel, n, k, m }) ?? [];
+      const { fp8Sums: sums = "fast" } = this.#options;
+      return cudaContenders(this.#configs, kernel, { n, k, m }, this.info.smCount, { tuned, sums });
     };
     return new CudaBenchLayer(this.#native, id, contenders);
   }

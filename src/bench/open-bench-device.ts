@@ -1,6 +1,7 @@
 import { MachineError, UsageError } from "../errors.ts";
 import type { BenchDevice } from "./bench-device.ts";
 import { createCpuBenchDevice } from "./cpu-device.ts";
+import type { Fp8Sums } from "./cuda-contenders.ts";
 import { findTuned, type TuneTable } from "./tune-table.ts";
 
 export type DeviceChoice =
@@ -23,6 +24,8 @@ export function parseDeviceChoice(text: string): DeviceChoice {
   return { kind: "cuda", index: Number(index) };
 }
 
+export type Dispatch = { readonly tune: TuneTable; readonly fp8Sums: Fp8Sums };
+
 export type OpenedBenchDevice = {
   readonly device: BenchDevice;
   /** Which device `auto` took, and why. */
@@ -35,18 +38,18 @@ export type OpenedBenchDevice = {
  * Opens the device to be timed. `auto` takes the first GPU when there is a usable one, else the CPU.
  *
  * @param threads of the CPU device
- * @param tune what dispatch on a GPU goes by
+ * @param gpu what dispatch on a GPU goes by
  * @throws MachineError for `cuda` without a usable GPU
  */
 export async function openBenchDevice(
   choice: DeviceChoice,
   threads: number,
-  tune: TuneTable,
+  gpu: Dispatch,
 ): Promise<OpenedBenchDevice> {
-  if (choice.kind === "cuda") return { device: await openCuda(choice.index, tune) };
+  if (choice.kind === "cuda") return { device: await openCuda(choice.index, gpu) };
   if (choice.kind === "cpu") return { device: await createCpuBenchDevice({ threads }) };
   try {
-    const device = await openCuda(0, tune);
+    const device = await openCuda(0, gpu);
     return { device, notice: `using ${device.info.name}` };
   } catch (error) {
     if (!(error instanceof MachineError)) throw error;
@@ -56,10 +59,11 @@ export async function openBenchDevice(
 }
 
 /** Opened only where it is asked for: the addon looks for the driver then. */
-async function openCuda(index: number, tune: TuneTable): Promise<BenchDevice> {
+async function openCuda(index: number, { tune, fp8Sums }: Dispatch): Promise<BenchDevice> {
   const { createCudaBenchDevice } = await import("./cuda-device.ts");
   return createCudaBenchDevice({
     ordinal: index,
     tuned: (device, point) => findTuned(tune, device, point),
+    fp8Sums,
   });
 }

@@ -20,6 +20,8 @@ export type BenchOptionsRecord = {
   readonly max_noise: number;
   readonly timeout_s: number;
   readonly tune: boolean;
+  /** On a GPU, where E4M3 products were not left to the tensor cores to add up. */
+  readonly fp8_sums?: "fp32";
 };
 
 export type DeviceRecord = {

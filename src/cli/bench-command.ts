@@ -63,12 +63,20 @@ export async function benchCommand(model: string | undefined, flags: BenchFlags)
       hint: "name it: nestedfp bench MODEL --text FILE",
     });
   }
+  if (flags.tune && flags.fp8Sums === "fp32") {
+    throw new UsageError(
+      "--tune remembers what is fastest with the tensor cores' sums, not with --fp8-sums fp32",
+      {
+        hint: "leave one of them out",
+      },
+    );
+  }
   const shapes = await benchShapes(model, flags);
   const tune = await loadTuned();
   if (flags.tune) await makeDirectories(dirname(tunePath()));
   // Before the device is taken: what is wrong with the model or the text is known before hours of timing.
   const perplexity = await evaluateText(model, flags);
-  const { device, notice } = await openBenchDevice(choice, flags.threads, tune);
+  const { device, notice } = await openBenchDevice(choice, flags.threads, { tune, fp8Sums: flags.fp8Sums });
   try {
     if (notice !== undefined && !flags.quiet) process.stderr.write(`Device: ${printable(notice)}\n`);
     const ms = tokens ?? defaultTokens[device.info.kind];
@@ -111,6 +119,7 @@ async function measure(
     max_noise: flags.maxNoise,
     timeout_s: flags.timeout,
     tune: flags.tune,
+    ...(device.info.kind === "cuda" && flags.fp8Sums === "fp32" && { fp8_sums: flags.fp8Sums }),
   };
   const header: RowsHeader = {
     schema: rowsSchema,

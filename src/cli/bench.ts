@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
+import type { Fp8Sums } from "../bench/cuda-contenders.ts";
 import type { Precision } from "../device/device.ts";
 import type { CommonOptions } from "./options.ts";
 import { addCommonOptions, positive, precisions, repeatable, share, threadsOption } from "./options.ts";
@@ -18,6 +19,7 @@ export type BenchFlags = CommonOptions & {
   readonly timeout: number;
   readonly warm: boolean;
   readonly cold: boolean;
+  readonly fp8Sums: Fp8Sums;
   readonly tune: boolean;
   readonly continueOnError: boolean;
   readonly resume: boolean;
@@ -52,6 +54,11 @@ export function addBench(
     .option("--timeout <seconds>", "longest sampling of one kernel at one shape and M", seconds, 5)
     .option("--cold", "weights rotate so that caches do not help (default)", false)
     .addOption(new Option("--warm", "the same weights again and again").default(false).conflicts("cold"))
+    .addOption(
+      new Option("--fp8-sums <how>", "of E4M3 products on a GPU: as the tensor cores add them up, or in FP32")
+        .choices(["fast", "fp32"])
+        .default("fast"),
+    )
     .option("--tune", "time every configuration, and remember the fastest for this device", false)
     .option("--continue-on-error", "a kernel that fails is left out; the others go on", false)
     .option("--resume", "skip what the -o FILE.jsonl of an earlier run has", false)

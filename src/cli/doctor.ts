@@ -37,7 +37,7 @@ async function doctorCommand({ device, threads }: DoctorFlags): Promise<Finished
     import("./run.ts"),
   ]);
   const choice = parseDeviceChoice(device);
-  const open = () => openBenchDevice(choice, threads, emptyTuneTable);
+  const open = () => openBenchDevice(choice, threads, { tune: emptyTuneTable, fp8Sums: "fast" });
   const result = await runDoctor(machineProbes(open, probeCuda));
   return {
     document: makeDocument("doctor", result, { threads }),

@@ -188,7 +188,7 @@ export type NativeCudaProbe = {
 
 export type NativeGemmConfig = {
   readonly name: string;
-  readonly weights: "plain16" | "nested16" | "w8a16" | "w8a8" | "a8w8";
+  readonly weights: "plain16" | "nested16" | "w8a16" | "w8a8" | "w8a8f32" | "a8w8";
   /** Of one block, along N, M and K; of a8w8 the rows are tokens and the tokens rows of weights. */
   readonly blockRows: number;
   readonly blockTokens: number;

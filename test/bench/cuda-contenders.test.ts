@@ -48,7 +48,7 @@ test("every entry of the shipped table names a kernel that is still there", asyn
   assert.ok(entries.length > 1000);
   // Dispatch would pass over it, and nobody would see.
   const isFirst = (entry: (typeof entries)[number]) =>
-    cudaContenders(configs, entry.kernel, entry, smCount, [entry])[0]?.config === entry.config;
+    cudaContenders(configs, entry.kernel, entry, smCount, { tuned: [entry] })[0]?.config === entry.config;
   assert.deepEqual(
     entries.filter((entry) => !isFirst(entry)),
     [],
@@ -58,7 +58,7 @@ test("every entry of the shipped table names a kernel that is still there", asyn
 test("what was the fastest at M comes first; at other M it is preferred to what the model ranks little before it", () => {
   const point = { n: 4096, k: 4096, m: 200 };
   const ranked = (tuned: { m: number; config: string }[]) =>
-    cudaContenders(configs, "nested-fp16", point, smCount, tuned).map(({ config }) => config);
+    cudaContenders(configs, "nested-fp16", point, smCount, { tuned }).map(({ config }) => config);
   const [first, second] = ranked([]);
   const last = ranked([]).at(-1);
   assert.ok(first && second && last);
@@ -78,6 +78,19 @@ test("the baselines come first, FP8 with both kinds of scales", () => {
     cudaContenders(configs, precision, point, smCount).map(({ config }) => config);
   assert.equal(names("fp16")[0], "cublaslt");
   assert.deepEqual(names("fp8"), ["cublaslt", "cublaslt_rowwise"]);
+});
+
+test("with sums in FP32 no kernel leaves them to the tensor cores", () => {
+  const point = { n: 4096, k: 4096, m: 256 };
+  const names = (precision: "fp16" | "nested-fp16" | "nested-fp8" | "fp8", sums: "fast" | "fp32") =>
+    cudaContenders(configs, precision, point, smCount, { sums }).map(({ config }) => config);
+  assert.deepEqual(names("fp8", "fp32"), ["cublaslt_f32", "cublaslt_rowwise_f32"]);
+  assert.ok(names("nested-fp8", "fp32").length > 10);
+  for (const name of names("nested-fp8", "fp32"))
+    assert.match(name, /^(w8a16_|w8a8f32_|cublaslt_rowwise_f32$)/);
+  for (const name of names("nested-fp8", "fast")) assert.match(name, kinds["nested-fp8"]);
+  for (const precision of ["fp16", "nested-fp16"] as const)
+    assert.deepEqual(names(precision, "fp32"), names(precision, "fast"));
 });
 
 test("few tokens take a narrow tile, many a wide one", () => {

@@ -9,6 +9,7 @@ const precisionOf = {
   nested16: "nested-fp16",
   w8a16: "nested-fp8",
   w8a8: "nested-fp8",
+  w8a8f32: "nested-fp8",
   a8w8: "nested-fp8",
 } as const;
 
@@ -55,7 +56,7 @@ for (const { name, weights } of configs) {
     });
   });
 
-  if (weights === "w8a8" || weights === "a8w8") continue; // its activations have no exact 1
+  if (["w8a8", "w8a8f32", "a8w8"].includes(weights)) continue; // its activations have no exact 1
   gpuTest(`${name}: X = I gives the weights back bit for bit`, async (gpu) => {
     await onLayers(gpu, async (layer, _, what) => {
       for (const schedule of schedules) {
@@ -117,6 +118,17 @@ gpuTest(
     }
   },
 );
+
+gpuTest("sums in FP32 are nearer to the reference than the tensor cores' are", async (gpu, t) => {
+  const layer = await gpu.layer(512, 16384, 130, 1, ["nested-fp8"], 0.02, false);
+  const errorOf = async (config: string) =>
+    (await gpu.check(layer, "nested-fp8", `${config}/whole`, 130)).relErr;
+  const fast = await errorOf("w8a8_128x128_s6w6_c1");
+  const fp32 = await errorOf("w8a8f32_128x128_s6w6_c1");
+  t.diagnostic(`relative error ${fast} and ${fp32}`);
+  assert.ok(fp32 < fast / 3, `${fp32} of ${fast}`);
+  await gpu.freeLayer(layer);
+});
 
 gpuTest("times are positive, and only what reads E4M3 activations has a quantiser", async (gpu) => {
   const layer = await gpu.layer(4096, 4096, 64, 1, ["nested-fp8"], 0.02, false);

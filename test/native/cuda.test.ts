@@ -111,32 +111,39 @@ test("a failed launch is named with its kernel and shape", () => {
 
 test("every configuration is launched within the limits of the device on awkward shapes, and all memory returns", () => {
   const { results, log } = run(`
-    const device = await createCudaBenchDevice({ kernels });
-    emit(device.info);
-    for (const [n, k, m] of [[16, 16, 1], [208, 80, 33], [4096, 128, 300], [144, 4112, 7]]) {
-      const precisions = ["nested-fp16", "nested-fp8", "fp16"];
-      const layer = await device.layer(n, k, precisions, m, 1);
-      for (const precision of precisions) {
-        for (const contender of layer.contenders(precision, m, true)) {
-          if (contender.config.startsWith("cublaslt")) continue;
-          // Kernels that do nothing give no right result, but every launch is made and taken.
-          emit((await layer.check(contender, m)).ok);
-          emit(await layer.time(contender, m, 3, true));
+    const run = async (fp8Sums, precisions) => {
+      const device = await createCudaBenchDevice({ kernels, fp8Sums });
+      for (const [n, k, m] of [[16, 16, 1], [208, 80, 33], [4096, 128, 300], [144, 4112, 7]]) {
+        const layer = await device.layer(n, k, precisions, m, 1);
+        for (const precision of precisions) {
+          for (const contender of layer.contenders(precision, m, true)) {
+            if (contender.config.startsWith("cublaslt")) continue;
+            // Kernels that do nothing give no right result, but every launch is made and taken.
+            emit((await layer.check(contender, m)).ok);
+            emit(await layer.time(contender, m, 3, true));
+          }
         }
+        layer.close();
       }
-      layer.close();
-    }
-    device.close();`);
-  const [info, ...values] = results;
-  assert.deepEqual(info, {
-    kind: "cuda",
-    name: "fake",
-    computeCapability: "9.0",
-    smCount: 132,
-    memoryBytes: 2 ** 30,
-    driver: "CUDA 13.0",
-    libraries: {},
-  });
+      device.close();
+      return device.info;
+    };
+    emit(await run("fast", ["nested-fp16", "nested-fp8", "fp16"]));
+    await run("fp32", ["nested-fp8"]);`);
+  const isValue = (one: unknown) => typeof one !== "object";
+  const values = results.filter(isValue);
+  assert.deepEqual(
+    results.find((one) => !isValue(one)),
+    {
+      kind: "cuda",
+      name: "fake",
+      computeCapability: "9.0",
+      smCount: 132,
+      memoryBytes: 2 ** 30,
+      driver: "CUDA 13.0",
+      libraries: {},
+    },
+  );
   assert.ok(values.length > 100, `${values.length} results`);
   assert.deepEqual([...new Set(values)].sort(), [250, false], "0.75 ms for 3 launches, and no check passes");
 
@@ -151,7 +158,9 @@ test("every configuration is launched within the limits of the device on awkward
       );
     }
   }
-  assert.equal(log.filter((line) => line === "context released, 0 buffers live").length, 1);
+  // Once or twice: the second device may be there before the first is gone.
+  const released = log.filter((line) => line.startsWith("context released"));
+  assert.deepEqual([...new Set(released)], ["context released, 0 buffers live"]);
 });
 
 test("launches of one measurement are recorded once and replayed", () => {
@@ -172,7 +181,7 @@ test("a tuned configuration comes first, even one that the model leaves out; one
   // 64 x 64 is one tile of any configuration: cut in equal parts it stays whole, and the model does not list it.
   const { results } = run(`
     const of = async (config) => {
-      const device = await createCudaBenchDevice({ kernels, tuned: () => config });
+      const device = await createCudaBenchDevice({ kernels, tuned: () => [{ m: 8, config }] });
       const layer = await device.layer(64, 64, ["nested-fp8"], 8, 1);
       const ranked = layer.contenders("nested-fp8", 8, true).map(({ config }) => config);
       device.close();
