@@ -1,7 +1,8 @@
 import type { FileHandle } from "node:fs/promises";
-import { open, readFile, rename, rm } from "node:fs/promises";
+import { open, readFile, realpath, rename, rm } from "node:fs/promises";
 import type { Precision } from "../device/device.ts";
 import { FormatError, UsageError } from "../errors.ts";
+import { lockFile } from "../native/lock-file.ts";
 import { isObject } from "./is-object.ts";
 import { isBenchRow } from "./is-row.ts";
 import type { BenchOptionsRecord, DeviceRecord } from "./result.ts";
@@ -24,16 +25,19 @@ export const rowsSchema = "nestedfp.bench-rows/1";
 /** Rows as JSON Lines, written as they come, so that a crash loses one point. */
 export class RowsFile {
   readonly #handle: FileHandle;
+  readonly #release: () => Promise<void>;
 
-  private constructor(handle: FileHandle) {
+  private constructor(handle: FileHandle, release: () => Promise<void>) {
     this.#handle = handle;
+    this.#release = release;
   }
 
   /**
    * Begins a file, or under `resume` goes on with one, which may be absent.
    *
    * @param keep which of the earlier rows stay; those that will be measured again must not be there twice
-   * @throws UsageError for a file that is there without `resume`, and for one of another device or other options
+   * @throws UsageError for a file that is there without `resume`, for one of another device or other options, and for
+   * one that another run writes
    * @throws FormatError for a file that is none of rows
    */
   static async open(
@@ -42,8 +46,27 @@ export class RowsFile {
     resume: boolean,
     keep: (rows: readonly BenchRow[]) => readonly BenchRow[],
   ): Promise<{ readonly file: RowsFile; readonly rows: readonly BenchRow[]; readonly started: string }> {
+    // A link stays one, and what it leads to is locked.
+    const place = await realpath(path).catch(() => path);
+    const release = await claim(place, path);
+    try {
+      return await RowsFile.#open(path, place, release, header, resume, keep);
+    } catch (error) {
+      await release();
+      throw error;
+    }
+  }
+
+  static async #open(
+    path: string,
+    place: string,
+    release: () => Promise<void>,
+    header: RowsHeader,
+    resume: boolean,
+    keep: (rows: readonly BenchRow[]) => readonly BenchRow[],
+  ) {
     const name = JSON.stringify(path);
-    const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    const text = await readFile(place, "utf8").catch((error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT") return "";
       throw error;
     });
@@ -57,12 +80,12 @@ export class RowsFile {
     refuseOther(name, known.header, header);
     const rows = keep(known.rows);
     // Under its name only when it holds all that stays: a kill meanwhile loses nothing.
-    const temporary = `${path}.${process.pid}.tmp`;
+    const temporary = `${place}.${process.pid}.tmp`;
     const handle = await open(temporary, "w");
     try {
-      const file = new RowsFile(handle);
+      const file = new RowsFile(handle, release);
       await file.#write([known.header, ...rows]);
-      await rename(temporary, path);
+      await rename(temporary, place);
       return { file, rows, started: known.header.started };
     } catch (error) {
       await handle.close();
@@ -78,6 +101,7 @@ export class RowsFile {
 
   async close(): Promise<void> {
     await this.#handle.close();
+    await this.#release();
   }
 
   async #write(records: readonly object[]): Promise<void> {
@@ -85,6 +109,21 @@ export class RowsFile {
     // A disk that is nearly full takes a part, and says so at the next call alone.
     for (let at = 0; at < bytes.length; ) at += (await this.#handle.write(bytes, at)).bytesWritten;
   }
+}
+
+/** Two runs that write one file would each put theirs in place of the other's. */
+async function claim(place: string, path: string): Promise<() => Promise<void>> {
+  const lockPath = `${place}.lock`;
+  const lock = await lockFile(lockPath);
+  if (lock === undefined) {
+    throw new UsageError(`${JSON.stringify(path)} is being written by another run of nestedfp`, {
+      hint: "wait until it ends, or write to another file; a run that was killed holds no lock",
+    });
+  }
+  return async () => {
+    await rm(lockPath, { force: true });
+    await lock.close();
+  };
 }
 
 /** @throws FormatError */

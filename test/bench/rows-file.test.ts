@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { appendFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, lstatSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -33,6 +33,35 @@ test("rows are on disk when they are added, and a resumed run has them", async (
     rows.map(({ m }) => m),
     [1, 1, 2],
   );
+});
+
+test("a file that another run writes is refused, resumed or not, until that run has closed it", async (t) => {
+  const folder = await scratchDirectory(t);
+  const path = join(folder, "rows.jsonl");
+  const first = await RowsFile.open(path, header, false, all);
+  const link = join(folder, "link.jsonl");
+  symlinkSync(path, link);
+  for (const [other, resume] of [
+    [path, false],
+    [path, true],
+    [link, true],
+  ] as const) {
+    await assert.rejects(RowsFile.open(other, header, resume, all), (error) => {
+      assert.ok(error instanceof UsageError);
+      assert.match(error.message, /^".*\.jsonl" is being written by another run of nestedfp$/);
+      return true;
+    });
+  }
+  await first.file.add([rowOf("fp16", {}, 5)]);
+  await first.file.close();
+
+  const second = await RowsFile.open(link, header, true, all);
+  assert.equal(second.rows.length, 1);
+  await second.file.add([rowOf("fp8", {}, 3)]);
+  await second.file.close();
+  assert.ok(lstatSync(link).isSymbolicLink(), "the link stays one");
+  assert.equal(parseRowsFile(readFileSync(path, "utf8"), path).rows.length, 2);
+  assert.deepEqual(readdirSync(folder).sort(), ["link.jsonl", "rows.jsonl"]);
 });
 
 test("a system that takes a part of each write gets the rest too", async (t) => {
