@@ -32,13 +32,15 @@ export type MissingRow = Pick<BenchRow, "kernel" | "config" | "shape" | "m" | "n
 export type Comparison = {
   readonly threshold: number;
   readonly devices: { readonly before: string; readonly after: string };
-  /** Differences of driver and libraries, for people. */
+  /** Differences of driver, libraries and sums, for people. */
   readonly changes: readonly string[];
   readonly rows: readonly ComparedRow[];
   readonly missing: { readonly before: readonly MissingRow[]; readonly after: readonly MissingRow[] };
   readonly counts: Readonly<Record<Verdict, number>>;
   /** Geometric mean of time after / time before, by kernel. */
   readonly geomean: Readonly<Record<string, number>>;
+  /** Rows slower by more than the threshold that have too few samples for a verdict: they are unclear. */
+  readonly unjudged: number;
   /** Whether a row is SLOW or FAILED. */
   readonly regression: boolean;
 };
@@ -80,6 +82,9 @@ export function compareResults(
         .filter(([, ratios]) => ratios.length > 0)
         .map(([kernel, ratios]) => [kernel, geometricMean(ratios)]),
     ),
+    unjudged: rows.filter(
+      ({ ratio, ratio_interval }) => ratio !== null && ratio_interval === null && ratio > 1 + threshold,
+    ).length,
     regression: counts.SLOW + counts.FAILED > 0,
   };
 }
@@ -100,8 +105,14 @@ function refuseDifferent(before: ReadResult, after: ReadResult, allowDevices: bo
 }
 
 function changesOf(before: ReadResult, after: ReadResult): string[] {
-  const parts = ({ device }: ReadResult) =>
-    new Map(Object.entries({ driver: device.driver, ...device.libraries }));
+  const parts = ({ device, options }: ReadResult) =>
+    new Map(
+      Object.entries({
+        driver: device.driver,
+        ...device.libraries,
+        ...(options.fp8_sums !== undefined && { fp8_sums: options.fp8_sums }),
+      }),
+    );
   const [old, now] = [parts(before), parts(after)];
   return [...new Set([...old.keys(), ...now.keys()])]
     .filter((name) => (old.get(name) ?? null) !== (now.get(name) ?? null))
@@ -182,8 +193,8 @@ function verdictOf(ratio: number, [low, high]: readonly [number, number], thresh
   return low >= 1 / bound && high <= bound ? "SAME" : "unclear";
 }
 
-// The quartiles of fewer say nothing of the spread.
-const fewestSamples = 5;
+/** The quartiles of fewer say nothing of the spread. */
+export const fewestSamples = 5;
 
 /**
  * A 95 % interval of the median, from its quartiles: the notch of McGill, Tukey and Larsen (1978), on a logarithmic

@@ -1,13 +1,15 @@
 import type { Command } from "commander";
 import { Option } from "commander";
+import type { Comparison } from "../bench/compare.ts";
 import type { CommonOptions } from "./options.ts";
-import { addCommonOptions, share } from "./options.ts";
+import { addCommonOptions, repeatable, share } from "./options.ts";
 import type { Finished } from "./run.ts";
 
 type CompareFlags = CommonOptions & {
   readonly threshold: number;
   readonly allowDifferentDevices: boolean;
-  readonly output?: string;
+  readonly requireAll: boolean;
+  readonly output: readonly string[];
 };
 
 const largestResult = 1024 ** 3;
@@ -29,7 +31,17 @@ export function addCompare(
         .default(0.03, "3%"),
     )
     .option("--allow-different-devices", "compare results of different devices", false)
-    .option("-o, --output <file>", "also write the result to a file (.json, .csv, .md, .txt)");
+    .option(
+      "--require-all",
+      "exit 1 also for rows that the second lacks, and for slower ones with too few samples to judge",
+      false,
+    )
+    .addOption(
+      repeatable(
+        "-o, --output <file>",
+        "also write the result to a file (.json, .csv, .md, .txt; repeatable)",
+      ),
+    );
   addCommonOptions(command);
   command.action(async (before: string, after: string, flags: CompareFlags) => {
     finish(await compareCommand(before, after, flags), flags);
@@ -56,13 +68,13 @@ async function compareCommand(before: string, after: string, flags: CompareFlags
   ]);
   const read = async (path: string) =>
     readResult(Buffer.from(await readWholeFile(path, largestResult)).toString(), path);
-  const { threshold, allowDifferentDevices, output } = flags;
+  const { threshold, allowDifferentDevices, requireAll, output } = flags;
   const formats = {
     ...commonFormats,
     ".md": () => comparisonMarkdown(comparison),
     ".csv": () => `${csvTable(comparisonColumns, comparison.rows)}\r\n`,
   };
-  if (output !== undefined) await refuseReport(output, formats);
+  for (const path of output) await refuseReport(path, formats, { inputs: [before, after] });
   const comparison = compareResults(await read(before), await read(after), {
     threshold,
     allowDifferentDevices,
@@ -70,9 +82,13 @@ async function compareCommand(before: string, after: string, flags: CompareFlags
   const finished: Finished = {
     document: makeDocument("compare", comparison, {}),
     report: comparisonReport(comparison),
-    // Nothing was compared: no gate should take that for no regression.
-    exitCode: comparison.regression || comparison.rows.length === 0 ? 1 : 0,
+    exitCode: comparison.regression || isIncomplete(comparison, requireAll) ? 1 : 0,
   };
-  if (output !== undefined) await writeReport(output, finished, formats);
+  for (const path of output) await writeReport(path, finished, formats);
   return finished;
+}
+
+/** Whether what was compared is too little for a gate: nothing, or under --require-all not everything. */
+function isIncomplete({ rows, missing, unjudged }: Comparison, requireAll: boolean): boolean {
+  return rows.length === 0 || (requireAll && missing.after.length + unjudged > 0);
 }

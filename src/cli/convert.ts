@@ -66,7 +66,7 @@ async function convertCommand(source: string, flags: ConvertFlags): Promise<Fini
   ]);
   const options = { plan: planOptionsOf(flags), verify: flags.verify, existing: existingPolicy(flags) };
   const target = targetOf(flags);
-  if (flags.report !== undefined) await refuseReport(flags.report, commonFormats, flags.output);
+  if (flags.report !== undefined) await refuseReport(flags.report, commonFormats, { made: flags.output });
   const finished = await runWork("convert", flags, (settings) =>
     convertSource(source, target, options, flags, settings),
   );

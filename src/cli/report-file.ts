@@ -1,4 +1,4 @@
-import { access, constants, stat } from "node:fs/promises";
+import { access, constants, realpath, stat } from "node:fs/promises";
 import { dirname, extname, resolve } from "node:path";
 import { UsageError } from "../errors.ts";
 import { jsonText } from "../report/json-text.ts";
@@ -20,10 +20,15 @@ export const commonFormats: ReportFormats = {
  * Refuses a report that could not be written; call it before the work, not after.
  *
  * @param made a directory that the work makes
- * @throws UsageError for an extension without a format, a directory, or one that does not exist.
+ * @param inputs files that the work reads
+ * @throws UsageError for an extension without a format, a directory, or one that does not exist, and for an input.
  * @throws MachineError for a directory that is not writable.
  */
-export async function refuseReport(path: string, formats: ReportFormats, made?: string): Promise<void> {
+export async function refuseReport(
+  path: string,
+  formats: ReportFormats,
+  { made, inputs = [] }: { made?: string | undefined; inputs?: readonly string[] } = {},
+): Promise<void> {
   if (!Object.hasOwn(formats, extname(path))) {
     throw new UsageError(
       `${quote(path)} has the extension ${quote(extname(path))}, which is no report format`,
@@ -44,18 +49,26 @@ export async function refuseReport(path: string, formats: ReportFormats, made?: 
       hint: "make it first, or write the report elsewhere",
     });
   }
+  const place = await realpath(path).catch(() => undefined);
+  const inputPlaces = await Promise.all(inputs.map((input) => realpath(input).catch(() => undefined)));
+  if (place !== undefined && inputPlaces.includes(place)) {
+    throw new UsageError(`${quote(path)} is read, and would be overwritten by the report`, {
+      hint: "give the report another name",
+    });
+  }
   await access(directory, constants.W_OK | constants.X_OK).catch((error) => {
     throw outputError(error, path);
   });
 }
 
-/** Writes a report in the format of its extension, complete or not at all. */
+/** Writes a report in the format of its extension, complete or not at all; behind a link, where that leads. */
 export async function writeReport(path: string, finished: Finished, formats: ReportFormats): Promise<void> {
   const text = formats[extname(path)]?.(finished) ?? "";
-  const file = await AtomicFile.create(`${path}.${process.pid}.tmp`);
+  const place = await realpath(path).catch(() => path);
+  const file = await AtomicFile.create(`${place}.${process.pid}.tmp`);
   try {
     await file.write(Buffer.from(text), 0);
-    await file.commit(path);
+    await file.commit(place);
   } catch (error) {
     await file.abort();
     throw error;

@@ -1,4 +1,4 @@
-import type { ComparedRow, Comparison, MissingRow } from "../bench/compare.ts";
+import { type ComparedRow, type Comparison, fewestSamples, type MissingRow } from "../bench/compare.ts";
 import { formatNumber, printable } from "./format.ts";
 import type { Column } from "./table.ts";
 import { markdownTable, textTable } from "./table.ts";
@@ -43,6 +43,11 @@ function written(
       ...changes.map(printable),
     ],
     [...missingLines("before", missing.before), ...missingLines("after", missing.after)],
+    comparison.unjudged > 0
+      ? [
+          `${comparison.unjudged} slower by more than the threshold, with too few samples to judge (fewer than ${fewestSamples}): measure again with more, or gate with --require-all`,
+        ]
+      : [],
     means.length > 0 ? [`Time on geometric mean: ${means.join(", ")}`] : [],
     [
       `${rows.length} rows at a threshold of ${(100 * threshold).toFixed(1)} %: ${verdicts.map(([verdict, count]) => `${count} ${verdict}`).join(", ") || "nothing to compare"}`,

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { lstatSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import type { Comparison } from "../../src/bench/compare.ts";
@@ -59,6 +59,40 @@ test("the document and the report files", async () => {
   );
   await nestedfp(["compare", base, slow, "-q", "-o", csv]);
   assert.match(readFileSync(csv, "utf8"), /^verdict,kernel,N x K,M,.*\r\nSAME,fp16,64 x 32,1,/);
+});
+
+test("a slower row with too few samples is named, and fails the gate under --require-all, as a missing one does", async () => {
+  const [few] = [written("few.json", [rowOf("fp16", {}, 100), { ...rowOf("fp8", {}, 1000), samples: 4 }])];
+  const run = await nestedfp(["compare", base, few]);
+  assertOk(run);
+  assert.match(run.stdout, /^unclear +fp8 .*\+1900\.0 %/m);
+  assert.match(run.stdout, /^1 slower by more than the threshold, with too few samples to judge/m);
+  assert.equal((await nestedfp(["compare", base, few, "--require-all"])).code, 1);
+
+  const partial = written("partial.json", [rowOf("fp16", {}, 100)]);
+  assertOk(await nestedfp(["compare", base, partial]));
+  assert.equal((await nestedfp(["compare", base, partial, "--require-all"])).code, 1);
+  assertOk(await nestedfp(["compare", base, same, "--require-all"]));
+});
+
+test("no report replaces what is compared; several are written, behind a link where it leads", async () => {
+  const own = written("own.json", [rowOf("fp16", {}, 100)]);
+  const link = join(scratch.path, "link.json");
+  symlinkSync(own, link);
+  for (const output of [own, link]) {
+    const run = await nestedfp(["compare", own, base, "-o", output]);
+    assertRefused(run, 2, /\.json" is read, and would be overwritten by the report/);
+  }
+  assert.match(readFileSync(own, "utf8"), /nestedfp\.bench\/1/);
+
+  const [target, more] = [join(scratch.path, "target.md"), join(scratch.path, "more.csv")];
+  writeFileSync(target, "old");
+  const behind = join(scratch.path, "behind.md");
+  symlinkSync(target, behind);
+  assertOk(await nestedfp(["compare", base, same, "-o", behind, "-o", more]));
+  assert.match(readFileSync(target, "utf8"), /^\| verdict/);
+  assert.match(readFileSync(more, "utf8"), /^verdict,/);
+  assert.ok(lstatSync(behind).isSymbolicLink());
 });
 
 test("different devices are exit 2 unless allowed, and what is no result is exit 4", async () => {
