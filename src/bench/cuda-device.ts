@@ -3,16 +3,14 @@ import { MachineError } from "../errors.ts";
 import { loadAddon } from "../native/addon.ts";
 import type { NativeCudaSession, NativeGemmConfig } from "../native/binding.ts";
 import { kernelsFolder } from "../native/cuda-probe.ts";
+import { kernelsFingerprint } from "../native/kernels-fingerprint.ts";
 
 import type { BenchDevice, BenchDeviceInfo, BenchLayer, Check, Contender } from "./bench-device.ts";
 import { cudaContenders, type Fp8Sums, type TunedConfig } from "./cuda-contenders.ts";
 import type { Point } from "./kernel-cost.ts";
 
 /** The configurations measured to be fastest on this device at a point, or at the numbers of tokens around it. */
-export type Tuned = (
-  deviceName: string,
-  point: Point & { readonly kernel: Precision },
-) => readonly TunedConfig[];
+export type Tuned = (point: Point & { readonly kernel: Precision }) => readonly TunedConfig[];
 
 export type CudaBenchOptions = {
   /** Of the GPU, as the driver counts; default 0. */
@@ -33,7 +31,8 @@ const sigma = 0.02;
  */
 export async function createCudaBenchDevice(options: CudaBenchOptions = {}): Promise<BenchDevice> {
   const addon = loadAddon();
-  const native = new addon.CudaSession(options.ordinal ?? 0, options.kernels ?? kernelsFolder);
+  const folder = options.kernels ?? kernelsFolder;
+  const native = new addon.CudaSession(options.ordinal ?? 0, folder);
   try {
     const gpu = await asMachineError(native.open(), "no usable GPU: ");
     const info: BenchDeviceInfo & { readonly smCount: number } = {
@@ -43,7 +42,10 @@ export async function createCudaBenchDevice(options: CudaBenchOptions = {}): Pro
       smCount: gpu.smCount,
       memoryBytes: gpu.memoryBytes,
       driver: gpu.driver,
-      libraries: gpu.cublaslt === undefined ? {} : { cublaslt: gpu.cublaslt },
+      libraries: {
+        ...(gpu.cublaslt !== undefined && { cublaslt: gpu.cublaslt }),
+        kernels: await kernelsFingerprint(folder),
+      },
     };
     return new CudaBenchDevice(native, info, addon.cudaGemmConfigs(), options);
   } catch (error) {
@@ -77,7 +79,7 @@ class CudaBenchDevice implements BenchDevice {
   async layer(n: number, k: number, kernels: readonly Precision[], maxM: number, seed: number) {
     const id = await asMachineError(this.#native.layer(n, k, maxM, seed, kernels, sigma, false));
     const contenders = (kernel: Precision, m: number): Contender[] => {
-      const tuned = this.#options.tuned?.(this.info.name, { kernel, n, k, m }) ?? [];
+      const tuned = this.#options.tuned?.({ kernel, n, k, m }) ?? [];
       const { fp8Sums: sums = "fast" } = this.#options;
       return cudaContenders(this.#configs, kernel, { n, k, m }, this.info.smCount, { tuned, sums });
     };

@@ -1,8 +1,8 @@
 import { MachineError, UsageError } from "../errors.ts";
-import type { BenchDevice } from "./bench-device.ts";
+import type { BenchDevice, BenchDeviceInfo } from "./bench-device.ts";
 import { createCpuBenchDevice } from "./cpu-device.ts";
 import type { Fp8Sums } from "./cuda-contenders.ts";
-import { findTuned, type TuneTable } from "./tune-table.ts";
+import { findTuned, type TuneEntry } from "./tune-table.ts";
 
 export type DeviceChoice =
   | { readonly kind: "auto" }
@@ -24,7 +24,11 @@ export function parseDeviceChoice(text: string): DeviceChoice {
   return { kind: "cuda", index: Number(index) };
 }
 
-export type Dispatch = { readonly tune: TuneTable; readonly fp8Sums: Fp8Sums };
+export type Dispatch = {
+  /** What was measured to be fastest on the device that was opened. */
+  readonly tuned: (info: BenchDeviceInfo) => Promise<readonly TuneEntry[]>;
+  readonly fp8Sums: Fp8Sums;
+};
 
 export type OpenedBenchDevice = {
   readonly device: BenchDevice;
@@ -59,11 +63,19 @@ export async function openBenchDevice(
 }
 
 /** Opened only where it is asked for: the addon looks for the driver then. */
-async function openCuda(index: number, { tune, fp8Sums }: Dispatch): Promise<BenchDevice> {
+async function openCuda(index: number, { tuned, fp8Sums }: Dispatch): Promise<BenchDevice> {
   const { createCudaBenchDevice } = await import("./cuda-device.ts");
-  return createCudaBenchDevice({
+  let entries: readonly TuneEntry[] = [];
+  const device = await createCudaBenchDevice({
     ordinal: index,
-    tuned: (device, point) => findTuned(tune, device, point),
+    tuned: (point) => findTuned(entries, point),
     fp8Sums,
   });
+  try {
+    entries = await tuned(device.info);
+    return device;
+  } catch (error) {
+    device.close();
+    throw error;
+  }
 }

@@ -15,12 +15,17 @@ export type TuneEntry = {
   readonly us: number;
 };
 
+type TunedDevice = {
+  readonly driver: string | null;
+  /** Of the kernels that were timed: kernelsFingerprint. The shipped table has none: it comes with its kernels. */
+  readonly kernels?: string;
+  readonly entries: readonly TuneEntry[];
+};
+
 /** What was measured to be fastest, by the name of the device. */
 export type TuneTable = {
   readonly schema: typeof tuneSchema;
-  readonly devices: Readonly<
-    Record<string, { readonly driver: string | null; readonly entries: readonly TuneEntry[] }>
-  >;
+  readonly devices: Readonly<Record<string, TunedDevice>>;
 };
 
 const tuneSchema = "nestedfp.tune/1";
@@ -40,27 +45,44 @@ export function tuneEntries(rows: readonly BenchRow[]): TuneEntry[] {
   return [...entries.values()];
 }
 
-/** New entries replace those of the same device and point; all others stay. */
+/** New entries replace those of the same device and point, and all of the device that are of other kernels. */
 export function mergeTuneTable(
   table: TuneTable,
-  { name, driver }: Pick<DeviceRecord, "name" | "driver">,
+  { name, driver, libraries: { kernels } }: Pick<DeviceRecord, "name" | "driver" | "libraries">,
   entries: readonly TuneEntry[],
 ): TuneTable {
+  const known = deviceOf(table, name);
   const merged = new Map(
-    [...(table.devices[name]?.entries ?? []), ...entries].map((entry) => [keyOf(entry), entry]),
+    [...(known?.kernels === kernels ? (known?.entries ?? []) : []), ...entries].map((entry) => [
+      keyOf(entry),
+      entry,
+    ]),
   );
   const sorted = [...merged.values()].sort(
     (a, b) => a.n - b.n || a.k - b.k || a.m - b.m || (a.kernel < b.kernel ? -1 : 1),
   );
-  return { schema: tuneSchema, devices: { ...table.devices, [name]: { driver, entries: sorted } } };
+  const device = { driver, ...(kernels !== undefined && { kernels }), entries: sorted };
+  return { schema: tuneSchema, devices: { ...table.devices, [name]: device } };
 }
 
-/** Both tables; where they have the same point of a device, `over` decides. */
-export function layerTuneTables(under: TuneTable, over: TuneTable): TuneTable {
-  return Object.entries(over.devices).reduce(
-    (table, [name, { driver, entries }]) => mergeTuneTable(table, { name, driver }, entries),
-    under,
-  );
+/**
+ * What dispatch on a device goes by: what this user measured there, over what is shipped.
+ * @returns isOfOtherKernels: what the user measured was of other kernels than the device's, and is left out
+ */
+export function tunedEntries(
+  shipped: TuneTable,
+  own: TuneTable,
+  { name, libraries: { kernels } }: Pick<DeviceRecord, "name" | "libraries">,
+): { readonly entries: readonly TuneEntry[]; readonly isOfOtherKernels: boolean } {
+  const measured = deviceOf(own, name);
+  const isOfOtherKernels = measured !== undefined && measured.kernels !== kernels;
+  const layers = [deviceOf(shipped, name), isOfOtherKernels ? undefined : measured];
+  const entries = layers.flatMap((layer) => layer?.entries ?? []);
+  return { entries: [...new Map(entries.map((entry) => [keyOf(entry), entry])).values()], isOfOtherKernels };
+}
+
+function deviceOf({ devices }: TuneTable, name: string): TunedDevice | undefined {
+  return Object.hasOwn(devices, name) ? devices[name] : undefined;
 }
 
 // By ratio: half the way from 1 to 8, the widest gap between the M of `bench --tune`. Farther off the cost model knows
@@ -72,11 +94,9 @@ const farthest = 3;
  * to two entries.
  */
 export function findTuned(
-  table: TuneTable,
-  device: string,
+  entries: readonly TuneEntry[],
   { kernel, n, k, m }: Pick<TuneEntry, "kernel" | "n" | "k" | "m">,
 ): readonly TuneEntry[] {
-  const entries = Object.hasOwn(table.devices, device) ? (table.devices[device]?.entries ?? []) : [];
   const near = entries
     .filter((entry) => entry.kernel === kernel && entry.n === n && entry.k === k)
     .filter((entry) => Math.max(entry.m / m, m / entry.m) <= farthest)
@@ -133,7 +153,11 @@ function parse(text: string): TuneTable | undefined {
 function isDevices(devices: unknown): boolean {
   if (!isObject(devices)) return false;
   return Object.values(devices).every(
-    (device) => isObject(device) && Array.isArray(device.entries) && device.entries.every(isEntry),
+    (device) =>
+      isObject(device) &&
+      ["string", "undefined"].includes(typeof device.kernels) &&
+      Array.isArray(device.entries) &&
+      device.entries.every(isEntry),
   );
 }
 

@@ -1,6 +1,6 @@
 import { dirname, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { BenchDevice } from "../bench/bench-device.ts";
+import type { BenchDevice, BenchDeviceInfo } from "../bench/bench-device.ts";
 import { parseMRange } from "../bench/m-range.ts";
 import { openBenchDevice, parseDeviceChoice } from "../bench/open-bench-device.ts";
 import type { BenchOptionsRecord, BenchResult } from "../bench/result.ts";
@@ -11,12 +11,12 @@ import { donePoints, isAsked, keptRows, RowsFile, rowsSchema } from "../bench/ro
 import type { BenchPlan } from "../bench/runner.ts";
 import { runBench } from "../bench/runner.ts";
 import { summarise } from "../bench/summary.ts";
-import type { TuneTable } from "../bench/tune-table.ts";
+import type { TuneEntry, TuneTable } from "../bench/tune-table.ts";
 import {
-  layerTuneTables,
   loadTuneTable,
   mergeTuneTable,
   saveTuneTable,
+  tunedEntries,
   tuneEntries,
 } from "../bench/tune-table.ts";
 import { NestedFpError, UsageError } from "../errors.ts";
@@ -72,11 +72,17 @@ export async function benchCommand(model: string | undefined, flags: BenchFlags)
     );
   }
   const shapes = await benchShapes(model, flags);
-  const tune = await loadTuned();
-  if (flags.tune) await makeDirectories(dirname(tunePath()));
+  if (flags.tune) {
+    // Before hours of timing: what is there must be a table, to be merged into.
+    await readTable(tunePath());
+    await makeDirectories(dirname(tunePath()));
+  }
   // Before the device is taken: what is wrong with the model or the text is known before hours of timing.
   const perplexity = await evaluateText(model, flags);
-  const { device, notice } = await openBenchDevice(choice, flags.threads, { tune, fp8Sums: flags.fp8Sums });
+  const { device, notice } = await openBenchDevice(choice, flags.threads, {
+    tuned: (info) => tunedOn(info, flags),
+    fp8Sums: flags.fp8Sums,
+  });
   try {
     if (notice !== undefined && !flags.quiet) process.stderr.write(`Device: ${printable(notice)}\n`);
     const ms = tokens ?? defaultTokens[device.info.kind];
@@ -249,12 +255,23 @@ function tunePath(): string {
 }
 
 /** What this user measured, over what is shipped. */
-async function loadTuned(): Promise<TuneTable> {
+async function tunedOn(info: BenchDeviceInfo, { quiet }: BenchFlags): Promise<readonly TuneEntry[]> {
   const shipped = fileURLToPath(new URL("../../kernels/tune/h100.json", import.meta.url));
+  const own = tunePath();
+  const { entries, isOfOtherKernels } = tunedEntries(await readTable(shipped), await readTable(own), info);
+  if (isOfOtherKernels && !quiet) {
+    process.stderr.write(
+      `Notice: what ${printable(own)} has of ${printable(info.name)} is of other kernels and not used; --tune measures anew\n`,
+    );
+  }
+  return entries;
+}
+
+async function readTable(path: string): Promise<TuneTable> {
   try {
-    return layerTuneTables(await loadTuneTable(shipped), await loadTuneTable(tunePath()));
+    return await loadTuneTable(path);
   } catch (error) {
-    throw error instanceof NestedFpError ? error : inputError(error, tunePath());
+    throw error instanceof NestedFpError ? error : inputError(error, path);
   }
 }
 

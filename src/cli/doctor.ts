@@ -23,21 +23,19 @@ export function addDoctor(
 async function doctorCommand({ device, threads }: DoctorFlags): Promise<Finished> {
   const [
     { openBenchDevice, parseDeviceChoice },
-    { emptyTuneTable },
     { machineProbes, runDoctor },
     { probeCuda },
     { diagnosisReport },
     { makeDocument },
   ] = await Promise.all([
     import("../bench/open-bench-device.ts"),
-    import("../bench/tune-table.ts"),
     import("../doctor/doctor.ts"),
     import("../native/cuda-probe.ts"),
     import("../report/diagnosis.ts"),
     import("./run.ts"),
   ]);
   const choice = parseDeviceChoice(device);
-  const open = () => openBenchDevice(choice, threads, { tune: emptyTuneTable, fp8Sums: "fast" });
+  const open = () => openBenchDevice(choice, threads, { tuned: async () => [], fp8Sums: "fast" });
   const result = await runDoctor(machineProbes(open, probeCuda));
   return {
     document: makeDocument("doctor", result, { threads }),

@@ -5,17 +5,17 @@ import { test } from "node:test";
 import {
   emptyTuneTable,
   findTuned,
-  layerTuneTables,
   loadTuneTable,
   mergeTuneTable,
   saveTuneTable,
+  tunedEntries,
   tuneEntries,
 } from "../../src/bench/tune-table.ts";
 import { FormatError } from "../../src/errors.ts";
 import { scratchDirectory } from "../convert/scratch.ts";
 import { rowOf } from "./rows.ts";
 
-const h100 = { name: "H100", driver: "580" };
+const h100 = { name: "H100", driver: "580", libraries: { kernels: "aa" } };
 const entry = (m: number, config: string, us = 1) =>
   ({ kernel: "nested-fp16", n: 64, k: 32, m, config, us }) as const;
 
@@ -40,7 +40,7 @@ test("the fastest configuration of each kernel and point is kept, quantiser incl
 
 test("merging replaces points of the same device alone", () => {
   const first = mergeTuneTable(emptyTuneTable, h100, [entry(1, "a"), entry(2, "b")]);
-  const other = mergeTuneTable(first, { name: "H200", driver: null }, [entry(1, "z")]);
+  const other = mergeTuneTable(first, { ...h100, name: "H200", driver: null }, [entry(1, "z")]);
   const table = mergeTuneTable(other, { ...h100, driver: "581" }, [entry(2, "c"), entry(3, "d")]);
   const configs = (name: string) => table.devices[name]?.entries.map(({ m, config }) => `${m}${config}`);
   assert.deepEqual(configs("H100"), ["1a", "2c", "3d"]);
@@ -48,20 +48,41 @@ test("merging replaces points of the same device alone", () => {
   assert.equal(table.devices.H100?.driver, "581");
 });
 
-test("the user's table is layered over the shipped one", () => {
-  const shipped = mergeTuneTable(emptyTuneTable, h100, [entry(1, "shipped"), entry(2, "shipped")]);
-  const own = mergeTuneTable(emptyTuneTable, h100, [entry(2, "own")]);
-  const table = layerTuneTables(shipped, own);
+test("merging drops what was measured of other kernels", () => {
+  const first = mergeTuneTable(emptyTuneTable, h100, [entry(1, "a"), entry(2, "b")]);
+  const table = mergeTuneTable(first, { ...h100, libraries: { kernels: "bb" } }, [entry(2, "c")]);
   assert.deepEqual(
     table.devices.H100?.entries.map(({ config }) => config),
-    ["shipped", "own"],
+    ["c"],
   );
+  assert.equal(table.devices.H100?.kernels, "bb");
 });
 
-test("what was measured at M is found, or else below and above it, and not for another shape or device", () => {
-  const table = mergeTuneTable(emptyTuneTable, h100, [entry(1, "a"), entry(16, "b"), entry(64, "c")]);
-  const found = (m: number, n = 64, device = "H100") =>
-    findTuned(table, device, { kernel: "nested-fp16", n, k: 32, m })
+test("what the user measured goes before what is shipped, unless it is of other kernels", () => {
+  const unnamed = { ...h100, libraries: {} };
+  const shipped = mergeTuneTable(emptyTuneTable, unnamed, [entry(1, "shipped"), entry(2, "shipped")]);
+  const own = mergeTuneTable(emptyTuneTable, h100, [entry(2, "own")]);
+  const found = (mine: typeof own, device = h100) => {
+    const { entries, isOfOtherKernels } = tunedEntries(shipped, mine, device);
+    return [...entries.map(({ config }) => config), isOfOtherKernels];
+  };
+  assert.deepEqual(found(own), ["shipped", "own", false]);
+  assert.deepEqual(found(emptyTuneTable), ["shipped", "shipped", false]);
+  assert.deepEqual(found(own, { ...h100, libraries: { kernels: "bb" } }), ["shipped", "shipped", true]);
+  // Tables of earlier versions do not say what they are of.
+  assert.deepEqual(found(mergeTuneTable(emptyTuneTable, unnamed, [entry(2, "old")])), [
+    "shipped",
+    "shipped",
+    true,
+  ]);
+  assert.deepEqual(found(own, { ...h100, name: "H200" }), [false]);
+  assert.deepEqual(found(own, { ...h100, name: "__proto__" }), [false]);
+});
+
+test("what was measured at M is found, or else below and above it, and not for another shape", () => {
+  const entries = [entry(16, "b"), entry(1, "a"), entry(64, "c")];
+  const found = (m: number, n = 64) =>
+    findTuned(entries, { kernel: "nested-fp16", n, k: 32, m })
       .map(({ config }) => config)
       .join("");
   assert.deepEqual(
@@ -73,7 +94,7 @@ test("what was measured at M is found, or else below and above it, and not for a
     [4, 5, 193, 8192].map((m) => found(m)),
     ["", "", "", ""],
   );
-  assert.deepEqual([found(1, 65), found(1, 64, "H200"), found(1, 64, "__proto__")], ["", "", ""]);
+  assert.equal(found(1, 65), "");
 });
 
 test("a table survives the disk, an absent one is empty, and no temporary file stays", async (t) => {
