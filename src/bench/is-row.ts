@@ -19,6 +19,8 @@ const statuses: readonly unknown[] = [
   "unsupported",
 ] satisfies BenchRow["status"][];
 
+const optionalNumbers = ["quantise_us", "median_with_quantise_us"];
+
 const numbersOrNull = [
   ...["tflops", "gb_s", "vs_fp16"],
   ...["sm_clock_mhz", "memory_clock_mhz", "power_w", "temperature_c"],
@@ -27,14 +29,21 @@ const numbersOrNull = [
 /** A row as `bench` writes it, with all that a report shows. */
 export function isBenchRow(row: unknown): row is BenchRow {
   if (!isTimedRow(row)) return false;
-  const { status, check, throttle_reasons, samples_us, error = "" } = row;
+  const { status, check, throttle_reasons, samples_us, error = "", median_us, throttled, discarded } = row;
   const fields: Readonly<Record<string, unknown>> = row;
   return (
     statuses.includes(status) &&
     typeof error === "string" &&
     (check === null || isObject(check)) &&
+    // Only what was right was timed.
+    (median_us === null || status === "ok") &&
+    typeof throttled === "boolean" &&
+    isCount(discarded) &&
     isObject(throttle_reasons) &&
+    Object.values(throttle_reasons).every(isCount) &&
     Array.isArray(samples_us) &&
+    samples_us.every((time) => typeof time === "number") &&
+    optionalNumbers.every((key) => ["number", "undefined"].includes(typeof fields[key])) &&
     numbersOrNull.every((key) => fields[key] === null || typeof fields[key] === "number")
   );
 }

@@ -2,7 +2,7 @@ import { FormatError } from "../errors.ts";
 import { isObject } from "./is-object.ts";
 import { isTimedRow } from "./is-row.ts";
 import type { BenchResult } from "./result.ts";
-import { isDeviceRecord } from "./result.ts";
+import { isDeviceRecord, isOptionsRecord } from "./result.ts";
 import { parseRowsFile, rowsSchema } from "./rows-file.ts";
 import { summarise } from "./summary.ts";
 
@@ -37,7 +37,7 @@ function checked(result: unknown, name: string): ReadResult {
   if (
     isObject(result) &&
     isDeviceRecord(result.device) &&
-    isObject(result.options) &&
+    isOptionsRecord(result.options) &&
     Array.isArray(result.rows)
   ) {
     const broken = result.rows.findIndex((row) => !isTimedRow(row));

@@ -53,3 +53,8 @@ export function isDeviceRecord(device: unknown): device is DeviceRecord {
     (version) => typeof version === "string",
   );
 }
+
+/** Whether options read from a file say what decides which results may be compared. */
+export function isOptionsRecord(options: unknown): options is BenchOptionsRecord {
+  return isObject(options) && typeof options.cold === "boolean";
+}

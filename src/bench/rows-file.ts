@@ -6,7 +6,7 @@ import { lockFile } from "../native/lock-file.ts";
 import { isObject } from "./is-object.ts";
 import { isBenchRow } from "./is-row.ts";
 import type { BenchOptionsRecord, DeviceRecord } from "./result.ts";
-import { isDeviceRecord } from "./result.ts";
+import { isDeviceRecord, isOptionsRecord } from "./result.ts";
 import type { BenchRow } from "./row.ts";
 import type { BenchPlan } from "./runner.ts";
 import type { BenchShape } from "./shapes.ts";
@@ -161,7 +161,7 @@ function checkedRow(row: unknown, line: number, name: string): BenchRow {
 
 function isHeader(value: unknown): value is RowsHeader {
   if (!isObject(value) || value.schema !== rowsSchema || typeof value.started !== "string") return false;
-  return isDeviceRecord(value.device) && isObject(value.options);
+  return isDeviceRecord(value.device) && isOptionsRecord(value.options);
 }
 
 /** Of a run that was killed while it wrote the first line; a text of the user's own is not overwritten. */

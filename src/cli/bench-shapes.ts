@@ -13,7 +13,7 @@ const largestConfig = 16 * 1024 * 1024;
 /**
  * The shapes of a model, of presets and of a list, each once.
  *
- * @throws UsageError when nothing names a shape, FormatError for a config.json that is not supported
+ * @throws UsageError when nothing names a shape or --tp nothing to share, FormatError for a config.json that is not supported
  */
 export async function benchShapes(
   model: string | undefined,
@@ -29,6 +29,11 @@ export async function benchShapes(
     ...(model === undefined ? [] : [await dimensionsOf(model)]),
     ...preset.flatMap((list) => list.split(",")).flatMap((name) => presetModels(name.trim())),
   ];
+  if (models.length === 0 && tp.some((gpus) => gpus !== 1)) {
+    throw new UsageError("--tp shares the layers of a model or a preset, not those of --shapes", {
+      hint: "give --shapes as one GPU has them, without --tp",
+    });
+  }
   const all = [
     ...models.flatMap((one) => tp.flatMap((gpus) => fusedShapes(one, gpus))),
     ...shapes.map(parseShape),

@@ -87,7 +87,7 @@ function counts(text: string): number[] {
 
 function seconds(text: string): number {
   const value = Number(text);
-  if (!/^\d+(\.\d+)?$/.test(text) || value <= 0)
-    throw new InvalidArgumentError("It must be a number above 0.");
+  if (!/^\d+(\.\d+)?(e[+-]?\d+)?$/i.test(text) || !(value > 0) || value === Number.POSITIVE_INFINITY)
+    throw new InvalidArgumentError("It must be a number above 0, such as 0.5 or 1e-3.");
   return value;
 }

@@ -102,6 +102,28 @@ test("a file killed within its header begins anew under --resume", async (t) => 
   assert.deepEqual(parseRowsFile(readFileSync(path, "utf8"), path), { header, rows: [] });
 });
 
+test("a row whose fields are of another type, or that has a time without being right, is refused by its line", async (t) => {
+  const path = join(await scratchDirectory(t), "rows.jsonl");
+  const good = rowOf("fp16", {}, 5);
+  const text = (row: object) =>
+    `${JSON.stringify(header)}\n${JSON.stringify(good)}\n${JSON.stringify(row)}\n`;
+  assert.equal(parseRowsFile(text({ ...good, quantise_us: 1 }), path).rows.length, 2);
+  for (const field of [
+    { quantise_us: "q" },
+    { median_with_quantise_us: null },
+    { throttled: "y" },
+    { discarded: {} },
+    { samples_us: ["a", null] },
+    { throttle_reasons: { power: "x" } },
+    { status: "incorrect" },
+  ]) {
+    const damaged = () => parseRowsFile(text({ ...good, ...field }), path);
+    assert.throws(damaged, /line 3: no row of `nestedfp bench`/, JSON.stringify(field));
+  }
+  const headless = `${JSON.stringify({ ...header, options: {} })}\n`;
+  assert.throws(() => parseRowsFile(headless, path), /its first line is not their header/);
+});
+
 test("a file of something else is not overwritten under --resume", async (t) => {
   const path = join(await scratchDirectory(t), "rows.jsonl");
   for (const text of ["abc", "my notes, without a last line break", '{"kernel":"fp8"']) {

@@ -51,6 +51,25 @@ test("the document has device, rows and summary, and every kernel is correct", a
   );
 });
 
+test("--timeout takes a power of ten; --tp without a model, sums in FP32 under --tune and no home are refused", async (t) => {
+  const args = ["--shapes", "32,32", "-m", "1", "--kernels", "fp16", ...cpu];
+  assertOk(await bench(t, [...args, "--timeout", "1e-3"]));
+  assertRefused(
+    await bench(t, [...args, "--timeout", "1e-"]),
+    2,
+    /must be a number above 0, such as 0\.5 or 1e-3/,
+  );
+  assertRefused(await bench(t, [...args, "--tp", "2"]), 2, /--tp shares the layers of a model or a preset/);
+  assertRefused(
+    await bench(t, [...args, "--tune", "--fp8-sums", "fp32"]),
+    2,
+    /--tune remembers .* --fp8-sums fp32/,
+  );
+  const homeless = { XDG_CACHE_HOME: "", HOME: "" };
+  const run = await nestedfp(["bench", ...args, "--tune"], { env: homeless });
+  assertRefused(run, 3, /the home directory is "", which is no absolute path/);
+});
+
 test("the layers of a model, and of its config.json under --tp", async (t) => {
   const run = await bench(t, [tiny, "-m", "1", "--kernels", "fp16", ...cpu, "--json"]);
   const { rows } = documentOf<BenchResult>(run).result;
