@@ -1,0 +1,191 @@
+// Runs the loaders of every configuration for many problems on a CPU, with copies that are only written down.
+// Prints each rule that is broken: a barrier that waits for other bytes than arrive would wait for ever.
+#define __device__
+#define __forceinline__ inline
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <map>
+#include <vector>
+
+static struct {
+    uint32_t x;
+} blockIdx;
+
+using std::max;
+using std::min;
+
+/// What a loader does in one stage of its ring.
+struct Fill {
+    uint32_t barrier = 0;
+    uint32_t expected = 0;
+    struct Load {
+        uint32_t to;
+        const void* map;
+        int32_t row;
+        uint32_t barrier;
+        uint32_t blocks;
+    };
+    std::vector<Load> loads;
+};
+static std::vector<Fill>* fills;
+
+// The headers of these functions are empty in the copy of kernels/ that this is compiled against.
+namespace nestedfp::ptx {
+inline constexpr uint64_t kEvictNormal = 0, kEvictFirst = 1, kEvictLast = 2;
+inline void wait_for_previous_grid() {}
+inline void mbarrier_wait(uint32_t, uint32_t) {}
+inline void mbarrier_arrive_expect_tx(uint32_t barrier, uint32_t bytes) {
+    fills->push_back({barrier, bytes, {}});
+}
+inline void tma_load_multicast(uint32_t to, const void* map, int32_t, int32_t row, uint32_t barrier,
+                               uint16_t blocks, uint64_t) {
+    fills->back().loads.push_back({to, map, row, barrier, blocks});
+}
+inline void tma_load(uint32_t to, const void* map, int32_t column, int32_t row, uint32_t barrier,
+                     uint64_t policy) {
+    tma_load_multicast(to, map, column, row, barrier, 0, policy);
+}
+}  // namespace nestedfp::ptx
+
+#include "gemm/token_loader.cuh"
+#include "gemm/weight_loader.cuh"
+#include "interface/launch_plan.h"
+
+using namespace nestedfp;
+
+namespace {
+
+int broken = 0;
+
+struct Problem {
+    const char* config;
+    kernels::Schedule schedule;
+    int m, n, k;
+};
+
+void require(bool holds, const Problem& p, const char* rule) {
+    if (holds || ++broken > 20) return;
+    std::printf("broken: %s: %s, schedule %d, m %d, n %d, k %d\n", rule, p.config,
+                static_cast<int>(p.schedule), p.m, p.n, p.k);
+}
+
+/// The stages of one ring, of all blocks of a cluster: what they expect must be what arrives, in places of its own.
+void check_ring(const Problem& p, const std::vector<std::vector<Fill>>& blocks,
+                const std::map<const void*, kernels::TensorMapSpec>& maps, const void* lower) {
+    for (const std::vector<Fill>& block : blocks) {
+        require(block.size() == blocks[0].size(), p, "all blocks of a cluster fill as many stages");
+        if (block.size() != blocks[0].size()) return;
+    }
+    for (size_t at = 0; at < blocks[0].size(); ++at) {
+        for (size_t target = 0; target < blocks.size(); ++target) {
+            const Fill& own = blocks[target][at];
+            uint32_t arrives = 0;
+            std::vector<std::pair<uint32_t, uint32_t>> places;
+            for (size_t source = 0; source < blocks.size(); ++source) {
+                for (const Fill::Load& load : blocks[source][at].loads) {
+                    const uint32_t reached = load.blocks == 0 ? 1u << source : load.blocks;
+                    if ((reached >> target & 1) == 0) continue;
+                    require(load.barrier == own.barrier, p, "a copy counts on the barrier of its stage");
+                    const kernels::TensorMapSpec& map = maps.at(load.map);
+                    const uint32_t element = map.type == kernels::ElementType::kFloat16 ? 2 : 1;
+                    const uint32_t bytes = map.box_rows * map.box_cols * element;
+                    arrives += bytes;
+                    places.push_back({load.to, load.to + bytes});
+                    const bool is_zeros = load.map == lower && load.row == kernels::kBeyondLower;
+                    require(is_zeros || (load.row >= 0 && load.row + map.box_rows <= map.rows), p,
+                            "a copy ends where the matrix does");
+                }
+            }
+            require(arrives == own.expected, p, "a stage gets the bytes that it expects");
+            std::sort(places.begin(), places.end());
+            for (size_t i = 1; i < places.size(); ++i) {
+                require(places[i - 1].second <= places[i].first, p, "no two copies go to one place");
+            }
+        }
+    }
+}
+
+template <kernels::GemmConfig kConfig>
+void check(const Problem& p) {
+    const kernels::LaunchPlan plan = kernels::plan_launch(kConfig, p.schedule, p.m, p.n, p.k, 132);
+    const kernels::GemmParams& params = plan.params;
+    const std::map<const void*, kernels::TensorMapSpec> maps = {
+        {&params.weights, plan.weights},           {&params.last_weights, plan.last_weights},
+        {&params.activations, plan.activations},   {&params.last_activations, plan.last_activations},
+        {&params.lower, plan.lower}};
+    const uint32_t clusters = plan.grid / plan.cluster;
+    for (uint32_t cluster = 0; cluster < clusters; ++cluster) {
+        std::vector<std::vector<Fill>> weights(plan.cluster), tokens(plan.cluster);
+        const gemm::TileOrder order(params, static_cast<int32_t>(cluster), static_cast<int32_t>(clusters));
+        for (uint32_t rank = 0; rank < plan.cluster; ++rank) {
+            blockIdx.x = cluster * plan.cluster + rank;
+            fills = &weights[rank];
+            gemm::WeightLoader<kConfig>(params, 0, order).run();
+            fills = &tokens[rank];
+            gemm::TokenLoader<kConfig>(params, 0, order).run();
+        }
+        check_ring(p, weights, maps, &params.lower);
+        check_ring(p, tokens, maps, nullptr);
+        // Counted apart from the loaders: the rows and tokens of each segment's tile, once for each step.
+        uint64_t rows = 0, columns = 0;
+        gemm::TileOrder again(params, static_cast<int32_t>(cluster), static_cast<int32_t>(clusters));
+        for (gemm::Segment s; again.next(s);) {
+            int32_t row_tile, token_tile;
+            again.coordinates(s.tile, row_tile, token_tile);
+            const auto inside = [&](int32_t tile, int32_t size, int32_t count) {
+                return static_cast<uint64_t>(max(0, min(count - tile * size, size)));
+            };
+            const uint64_t steps = static_cast<uint64_t>(s.k_end - s.k_begin);
+            rows += steps * inside(row_tile, kConfig.block_rows() * kConfig.cluster_rows, params.n);
+            columns += steps * inside(token_tile, kConfig.block_tokens * kConfig.cluster_tokens, params.m);
+        }
+        const auto loaded = [&](const std::vector<std::vector<Fill>>& blocks, const void* whole, const void* last) {
+            uint64_t count = 0;
+            for (const std::vector<Fill>& block : blocks) {
+                for (const Fill& fill : block) {
+                    for (const Fill::Load& load : fill.loads) {
+                        if (load.map == whole || load.map == last) count += maps.at(load.map).box_rows;
+                    }
+                }
+            }
+            return count;
+        };
+        const uint64_t weight_chunks = kConfig.block_k() / kConfig.weight_chunk_k();
+        const uint64_t token_chunks = kConfig.block_k() / kConfig.chunk_k();
+        require(loaded(weights, &params.weights, &params.last_weights) == rows * weight_chunks, p,
+                "every row of a tile is loaded once for the blocks that share it");
+        require(loaded(tokens, &params.activations, &params.last_activations) == columns * token_chunks, p,
+                "every token of a tile is loaded once for the blocks that share it");
+    }
+}
+
+using Check = void (*)(const Problem&);
+constexpr Check kChecks[] = {
+#define NESTEDFP_ROW(name, weights, rows, ks, tokens, stages, weight_stages, cluster_rows, cluster_tokens) \
+    check<kernels::GemmConfig{nullptr, kernels::Weights::weights, rows, ks, tokens, stages, weight_stages, \
+                              cluster_rows, cluster_tokens}>,
+    NESTEDFP_GEMM_CONFIGS(NESTEDFP_ROW)
+#undef NESTEDFP_ROW
+};
+
+}  // namespace
+
+int main() {
+    int problems = 0;
+    for (const kernels::GemmConfig& config : kernels::kGemmConfigs) {
+        for (const auto schedule : {kernels::Schedule::kWhole, kernels::Schedule::kSplit,
+                                    kernels::Schedule::kStream, kernels::Schedule::kSplitLast}) {
+            for (const int m : {1, 65, 200, 300}) {
+                for (const int n : {16, 208, 1040, 5120}) {
+                    for (const int k : {16, 144, 1040}) {
+                        kChecks[&config - kernels::kGemmConfigs]({config.name, schedule, m, n, k});
+                        ++problems;
+                    }
+                }
+            }
+        }
+    }
+    std::printf("%d problems, %d rules broken\n", problems, broken);
+}
