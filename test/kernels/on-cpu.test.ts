@@ -1,0 +1,23 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { test } from "node:test";
+
+import { compileForCpu } from "./compile-for-cpu.ts";
+
+function linesOf(source: string): string[] {
+  return execFileSync(compileForCpu(source), { encoding: "utf8" }).trimEnd().split("\n");
+}
+
+test("in every configuration a stage gets the bytes it expects, and no copy reaches beyond the matrix", (t) => {
+  const lines = linesOf("loads.cc");
+  assert.deepEqual(lines.slice(0, -1), []);
+  assert.match(lines.at(-1) ?? "", /^\d{5} problems, 0 rules broken$/);
+  t.diagnostic(lines.at(-1) ?? "");
+});
+
+test("blocks of a cut tile add what the others left in this launch, of every configuration", (t) => {
+  const lines = linesOf("block_sum.cc");
+  assert.deepEqual(lines.slice(0, -1), []);
+  assert.match(lines.at(-1) ?? "", /^\d{3} problems, 0 rules broken$/);
+  t.diagnostic(lines.at(-1) ?? "");
+});
