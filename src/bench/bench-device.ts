@@ -27,8 +27,16 @@ export type DeviceState = {
   readonly throttleReasons: readonly string[];
 };
 
-/** relErr = ||out - reference|| / ||reference||. */
-export type Check = { readonly ok: boolean; readonly relErr: number; readonly bitwise?: boolean };
+/**
+ * relErr = ||out - reference|| / ||reference||; `details` of what was launched, for people: blocks and cuts of a kernel
+ * of our own, the algorithm that a library chose.
+ */
+export type Check = {
+  readonly ok: boolean;
+  readonly relErr: number;
+  readonly bitwise?: boolean;
+  readonly details?: string;
+};
 
 /** A machine that runs the linear layers to be timed. */
 export type BenchDevice = {

@@ -110,8 +110,10 @@ class CudaBenchLayer implements BenchLayer {
     return isBaseline ? ranked.filter(({ config }) => config.startsWith("cublaslt")) : ranked.slice(0, 1);
   }
 
-  check({ kernel, config }: Contender, m: number): Promise<Check> {
-    return asMachineError(this.#native.check(this.#id, kernel, config, m));
+  async check({ kernel, config }: Contender, m: number): Promise<Check> {
+    const check = await asMachineError(this.#native.check(this.#id, kernel, config, m));
+    const details = await asMachineError(this.#native.description(this.#id, kernel, config, m));
+    return { ...check, details };
   }
 
   time({ kernel, config }: Contender, m: number, launches: number, cold: boolean): Promise<number> {

@@ -30,10 +30,12 @@ const numbersOrNull = [
 export function isBenchRow(row: unknown): row is BenchRow {
   if (!isTimedRow(row)) return false;
   const { status, check, throttle_reasons, samples_us, error = "", median_us, throttled, discarded } = row;
+  const { details = "" } = row;
   const fields: Readonly<Record<string, unknown>> = row;
   return (
     statuses.includes(status) &&
     typeof error === "string" &&
+    typeof details === "string" &&
     (check === null || isObject(check)) &&
     // Only what was right was timed.
     (median_us === null || status === "ok") &&

@@ -87,6 +87,7 @@ export function failedRow(
     check: check === undefined ? null : checkRecord(check),
     status,
     ...(error === undefined ? {} : { error }),
+    ...(check?.details === undefined ? {} : { details: check.details }),
     stopped_by: null,
     launches: 0,
     sm_clock_mhz: null,

@@ -34,6 +34,8 @@ export type BenchRow = {
   } | null;
   readonly status: RowStatus;
   readonly error?: string;
+  /** Of what was launched, where the device tells: blocks and cuts of a kernel of our own, a library's algorithm. */
+  readonly details?: string;
   /** Why sampling ended: the noise fell below --max-noise, or --timeout. */
   readonly stopped_by: "noise" | "timeout" | null;
   /** Launches back to back in one sample. */

@@ -42,6 +42,7 @@ export const benchCsvColumns: readonly Column<BenchRow>[] = [
         .join(" "),
   },
   ...numbers(["discarded"]),
+  { title: "details", value: ({ details = "" }) => details },
 ];
 
 /** A band, or one M, of a comparison with a baseline. */

@@ -115,6 +115,7 @@ test("a row whose fields are of another type, or that has a time without being r
     { discarded: {} },
     { samples_us: ["a", null] },
     { throttle_reasons: { power: "x" } },
+    { details: 5 },
     { status: "incorrect" },
   ]) {
     const damaged = () => parseRowsFile(text({ ...good, ...field }), path);

@@ -101,11 +101,15 @@ test("a wrong kernel has no time, and the others are still measured", async () =
   const device = new FakeDevice({
     scripts: {
       fp16: [{ us: [1000] }],
-      "nested-fp16": [{ us: [1], check: { ok: false, relErr: Number.NaN, bitwise: false } }],
+      "nested-fp16": [
+        { us: [1], check: { ok: false, relErr: Number.NaN, bitwise: false, details: "132 blocks" } },
+      ],
     },
   });
   const [fp16, nested] = await rowsOf(device);
   assert.equal(fp16?.status, "ok");
+  assert.ok(fp16 && !("details" in fp16));
+  assert.equal(nested?.details, "132 blocks");
   assert.equal(nested?.status, "incorrect");
   assert.deepEqual(nested?.check, { ok: false, rel_err: null, bitwise: false });
   assert.deepEqual([nested?.median_us, nested?.vs_fp16, nested?.samples], [null, null, 0]);
