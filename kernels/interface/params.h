@@ -20,14 +20,15 @@ struct alignas(16) Quad {
 /// group of each block, which 1365 SMs would have.
 constexpr uint64_t kLaunchUnits = 1 << 12;
 
-/// out[M, N] = X[M, K] W[N, K]^T * row_scale[N] (* token_scale[M]), all row-major, out in binary16.
+/// out[M, N] = X[M, K] W[N, K]^T * row_scale[N] (* token_scale[M]), all row-major, out in binary16. Where
+/// GemmConfig::is_turned() all but `out` is as if X were the weights and W the activations.
 struct alignas(64) GemmParams {
     /// Words [N, K] for plain16, else the upper plane [N, Kpad] in the device's K order (KERNELS.md section
     /// 3).
     TensorMap weights;
     /// The lower plane as rows of 128 bytes of its tiles: lower_row(); nested16 alone.
     TensorMap lower;
-    /// [M, K] binary16 in natural K order; E4M3 in the device's K order for w8a8.
+    /// [M, K] binary16 in natural K order, or where GemmConfig::is_e4m3() E4M3 in the device's K order.
     TensorMap activations;
     /// As weights and activations, with a box of the rows that are left at the end of the matrix.
     TensorMap last_weights;
@@ -35,7 +36,7 @@ struct alignas(64) GemmParams {
     TensorMap out;
     /// [N]: 2^s for words, 2^(s-8) for an upper plane alone.
     const float* row_scale;
-    /// [M]; w8a8 alone.
+    /// [M]; where GemmConfig::is_e4m3() alone.
     const float* token_scale;
     /// Partial sums, slots of BLOCK_ROWS x BLOCK_TOKENS for the blocks of a cluster each. Zero before the
     /// first launch.
