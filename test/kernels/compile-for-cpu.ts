@@ -8,13 +8,13 @@ import { fileURLToPath } from "node:url";
 const kernels = fileURLToPath(new URL("../../kernels/", import.meta.url));
 
 /**
- * Compiles a program of this folder that includes kernels/gemm and defines what kernels/ptx does on a GPU.
+ * Compiles a program of this folder that includes device code of kernels/ and defines what kernels/ptx does on a GPU.
  * @returns its path, in a folder that goes with the test file
  */
 export function compileForCpu(source: string): string {
   const folder = mkdtempSync(join(tmpdir(), "nestedfp-for-cpu-"));
   after(() => rmSync(folder, { recursive: true }));
-  for (const name of ["gemm", "interface"]) {
+  for (const name of ["gemm", "interface", "nested"]) {
     cpSync(join(kernels, name), join(folder, name), { recursive: true });
   }
   mkdirSync(join(folder, "ptx"));

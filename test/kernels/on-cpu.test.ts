@@ -21,3 +21,7 @@ test("blocks of a cut tile add what the others left in this launch, of every con
   assert.match(lines.at(-1) ?? "", /^\d{3} problems, 0 rules broken$/);
   t.diagnostic(lines.at(-1) ?? "");
 });
+
+test("each of the 32,512 eligible words comes back from its upper byte and residual", () => {
+  assert.deepEqual(linesOf("rebuild.cc"), ["32512 words, 0 wrong"]);
+});
