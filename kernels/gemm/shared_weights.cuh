@@ -50,23 +50,50 @@ class SharedWeights {
     __device__ __forceinline__ void give_back() const {}
 
    private:
-    /// While one warpgroup adds, the others multiply.
+    /// Sums of one chunk are added while the next is multiplied.
     template <typename Meanwhile>
     __device__ __forceinline__ void run_promoted(float (&sums)[kConfig.block_tokens / 2], int32_t stages,
                                                  Meanwhile meanwhile) {
-        float part[kConfig.block_tokens / 2];
+        float even[kConfig.block_tokens / 2], odd[kConfig.block_tokens / 2];
 #pragma unroll
         for (float& sum : sums) sum = 0;
-        for (int32_t i = 0; i < stages; ++i) {
-            multiply(part, false);
-            if (i == 0) meanwhile();
-            ptx::wgmma_wait<0>();
-            release_both(tokens_.stage, weights_.stage);
-#pragma unroll
-            for (int j = 0; j < kConfig.block_tokens / 2; ++j) sums[j] += part[j];
-            tokens_.advance();
-            weights_.advance();
+        multiply(even, false);
+        meanwhile();
+        int32_t left = stages;
+        for (; left > 2; left -= 2) {
+            multiply_next(odd);
+            add(sums, even);
+            multiply_next(even);
+            add(sums, odd);
         }
+        if (left == 2) {
+            multiply_next(odd);
+            add(sums, even);
+            ptx::wgmma_wait<0>();
+            add(sums, odd);
+        } else {
+            ptx::wgmma_wait<0>();
+            add(sums, even);
+        }
+        release_both(tokens_.stage, weights_.stage);
+        tokens_.advance();
+        weights_.advance();
+    }
+
+    /// Issues the next chunk's products, waits for those before them and gives their stages back.
+    __device__ __forceinline__ void multiply_next(float (&part)[kConfig.block_tokens / 2]) {
+        const uint32_t tokens = tokens_.stage, weights = weights_.stage;
+        tokens_.advance();
+        weights_.advance();
+        multiply(part, false);
+        ptx::wgmma_wait<1>();
+        release_both(tokens, weights);
+    }
+
+    __device__ __forceinline__ static void add(float (&sums)[kConfig.block_tokens / 2],
+                                               const float (&part)[kConfig.block_tokens / 2]) {
+#pragma unroll
+        for (int j = 0; j < kConfig.block_tokens / 2; ++j) sums[j] += part[j];
     }
 
     /// Issues the products of the stages that come next, once they are there: 128 bytes of K.
