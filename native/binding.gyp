@@ -78,6 +78,7 @@
         "cuda/event.cc",
         "cuda/graph.cc",
         "cuda/layer_activations.cc",
+        "cuda/layer_references.cc",
         "cuda/layer_weights.cc",
         "cuda/library.cc",
         "cuda/matmul.cc",

@@ -98,14 +98,13 @@ bool run(cuda::BenchLayer& layer, const Options& options, const std::string& pre
     try {
         const cuda::CheckResult check = layer.check(contender, m);
         ok = check.ok;
-        std::printf(R"(,"ok":%s,"rel_err":%.3g,"largest_err":%.3g,"nan":%llu,"overrun":%llu)",
+        std::printf(R"(,"ok":%s,"rel_err":%.3g,"largest_err":%.3g,"nan":%llu,"overrun":%llu,"changed":%llu)",
                     check.ok ? "true" : "false", check.relative_error, check.largest_error,
                     static_cast<unsigned long long>(check.nan),
-                    static_cast<unsigned long long>(check.overrun));
+                    static_cast<unsigned long long>(check.overrun),
+                    static_cast<unsigned long long>(check.changed));
         if (check.bitwise) std::printf(R"(,"bitwise":%s)", *check.bitwise ? "true" : "false");
-        const bool is_exact = precision != "fp8" && contender.config.find("w8a8") == std::string::npos &&
-                              contender.config.find("a8w8") == std::string::npos;
-        if (options.identity && is_exact) {
+        if (options.identity && !reads_fp8_activations(contender)) {
             const cuda::IdentityResult identity = layer.identity(contender);
             ok &= identity.mismatches == 0;
             std::printf(R"(,"identity_mismatches":%llu)",

@@ -9,6 +9,7 @@
 #include "cuda/event.h"
 #include "cuda/graph.h"
 #include "cuda/layer_activations.h"
+#include "cuda/layer_references.h"
 #include "cuda/layer_weights.h"
 #include "cuda/prepared_kernel.h"
 
@@ -24,6 +25,9 @@ struct CheckResult {
     uint64_t nan;
     /// Words changed behind the last row.
     uint64_t overrun;
+    /// Words that a launch gave otherwise which began while one on other weights was still at work; of own
+    /// kernels alone, whose results do not depend on timing.
+    uint64_t changed;
     /// Nested FP16: whether the same kernel on plain words gives the same bits; empty where no row of the
     /// table adds up in the same order.
     std::optional<bool> bitwise;
@@ -40,8 +44,8 @@ class BenchLayer {
    public:
     BenchLayer(BenchSession& session, const LayerOptions& options);
 
-    /// Poisons the output, runs on one set of weights and, with no pause between, on the first, and compares
-    /// with a reference in FP64, of all rows or of 512 spread evenly.
+    /// Poisons the output, runs and compares with a reference in FP64, of all rows or of 512 spread evenly;
+    /// then runs twice with no pause between and compares all words with those of the first launch.
     CheckResult check(const Contender& contender, int64_t m);
 
     /// Microseconds of one launch among `launches` back to back, between events around a graph of them.
@@ -61,29 +65,26 @@ class BenchLayer {
     }
 
    private:
-    /// Which operands a contender's result stands for.
-    enum class ReferenceKind { kWords, kShiftedWords, kUpper, kUpperTimesFp8, kFp8PerTensor, kFp8RowWise };
-
-    static ReferenceKind reference_kind(const Contender& contender);
     void use_activations(int64_t m);
     PreparedKernel& prepared(const Contender& contender, int64_t m);
     std::unique_ptr<PreparedKernel> prepare(const Contender& contender, int64_t m);
-    const DeviceBuffer& reference(ReferenceKind kind, int64_t m);
+    uint64_t words_unlike_other(int64_t m) const;
     std::optional<bool> has_twin_bits(const Contender& contender, int64_t m);
+    uint64_t changed_by_haste(const Contender& contender, const PreparedKernel& kernel, int64_t m);
     double replay(const Graph& graph, int launches, bool cold);
     const Graph& graph_of(const std::string& key, const std::function<void()>& work);
-    int64_t reference_rows(int64_t m) const;
 
     BenchSession& session_;
     LayerOptions options_;
     LayerWeights weights_;
     LayerActivations activations_;
+    LayerReferences references_;
     DeviceBuffer out_;
-    DeviceBuffer twin_out_;
+    /// What another kernel, or another launch, made of the same.
+    DeviceBuffer other_out_;
     Event start_, end_;
     /// Whose activations are there; 0 when none are.
     int64_t current_m_ = 0;
-    std::map<ReferenceKind, DeviceBuffer> references_;
     std::map<std::string, std::unique_ptr<PreparedKernel>> prepared_;
     std::map<std::string, std::unique_ptr<Graph>> graphs_;
 };

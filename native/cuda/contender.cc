@@ -76,6 +76,11 @@ Contender contender_named(Precision precision, const std::string& config) {
     throw CudaError("UNKNOWN_CONTENDER", "config: no kernel \"" + config + "\" computes this precision");
 }
 
+bool reads_fp8_activations(const Contender& contender) {
+    if (const auto* own = std::get_if<OwnKernel>(&contender.kernel)) return own->config->is_e4m3();
+    return std::get<LibraryKernel>(contender.kernel).kind != MatmulKind::kFp16;
+}
+
 bool sums_fp8_fast(const Contender& contender) {
     if (const auto* own = std::get_if<OwnKernel>(&contender.kernel))
         return own->config->is_e4m3() && !own->config->promotes();

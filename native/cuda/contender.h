@@ -42,6 +42,9 @@ Contender contender_named(Precision precision, const std::string& config);
 
 const char* name_of(kernels::Schedule schedule);
 
+/// Whether its activations are E4M3.
+bool reads_fp8_activations(const Contender& contender);
+
 /// Whether it multiplies E4M3 operands and leaves the sums to the tensor cores.
 bool sums_fp8_fast(const Contender& contender);
 

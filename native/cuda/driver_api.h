@@ -24,6 +24,7 @@ namespace nestedfp::cuda {
     X(cuMemFree, "cuMemFree_v2", (DevicePointer))                                                    \
     X(cuMemcpyHtoDAsync, "cuMemcpyHtoDAsync_v2", (DevicePointer, const void*, size_t, StreamHandle)) \
     X(cuMemcpyDtoHAsync, "cuMemcpyDtoHAsync_v2", (void*, DevicePointer, size_t, StreamHandle))       \
+    X(cuMemcpyDtoDAsync, "cuMemcpyDtoDAsync_v2", (DevicePointer, DevicePointer, size_t, StreamHandle)) \
     X(cuMemsetD8Async, "cuMemsetD8Async", (DevicePointer, unsigned char, size_t, StreamHandle))      \
     X(cuStreamCreate, "cuStreamCreate", (StreamHandle*, unsigned))                                   \
     X(cuStreamDestroy, "cuStreamDestroy_v2", (StreamHandle))                                         \

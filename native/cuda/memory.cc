@@ -36,6 +36,11 @@ void DeviceBuffer::upload(const void* from, size_t bytes, const Stream& stream) 
     CUDA_CALL(driver().cuMemcpyHtoDAsync(pointer_, from, bytes, stream.handle()));
 }
 
+void DeviceBuffer::copy(const DeviceBuffer& from, size_t bytes, const Stream& stream) const {
+    if (bytes == 0) return;
+    CUDA_CALL(driver().cuMemcpyDtoDAsync(pointer_, from.pointer_, bytes, stream.handle()));
+}
+
 void DeviceBuffer::download(void* to, size_t bytes, const Stream& stream) const {
     if (bytes == 0) return;
     CUDA_CALL(driver().cuMemcpyDtoHAsync(to, pointer_, bytes, stream.handle()));

@@ -30,6 +30,7 @@ class DeviceBuffer {
     void fill(unsigned char byte, const Stream& stream) const;
     /// The host memory must stay until the stream has come this far.
     void upload(const void* from, size_t bytes, const Stream& stream) const;
+    void copy(const DeviceBuffer& from, size_t bytes, const Stream& stream) const;
     /// Waits for the stream.
     void download(void* to, size_t bytes, const Stream& stream) const;
 

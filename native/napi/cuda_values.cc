@@ -47,6 +47,7 @@ Napi::Object to_js(Napi::Env env, const cuda::CheckResult& check) {
     object["largestErr"] = Napi::Number::New(env, check.largest_error);
     object["nan"] = number(env, check.nan);
     object["overrun"] = number(env, check.overrun);
+    object["changed"] = number(env, check.changed);
     if (check.bitwise) object["bitwise"] = Napi::Boolean::New(env, *check.bitwise);
     return object;
 }

@@ -233,7 +233,8 @@ export type NativeCudaSession = {
   freeLayer(layer: number): Promise<void>;
   /**
    * `relErr` = ||out - reference|| / ||reference||; `largestErr` of one output in units of the reference's root mean
-   * square; `nan` outputs are NaN or were not written; `overrun` words behind the output were written.
+   * square; `nan` outputs are NaN or were not written; `overrun` words behind the output were written;
+   * `changed` words came out otherwise when launches followed each other closely.
    */
   check(
     layer: number,
@@ -246,6 +247,7 @@ export type NativeCudaSession = {
     readonly largestErr: number;
     readonly nan: number;
     readonly overrun: number;
+    readonly changed: number;
     readonly bitwise?: boolean;
   }>;
   time(

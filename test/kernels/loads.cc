@@ -16,13 +16,23 @@ static struct {
 using std::max;
 using std::min;
 
+/// What a loader waited for last.
+struct Waits {
+    uint32_t barrier;
+    uint32_t parity;
+    bool previous_grid;
+};
+static Waits waits;
+
 /// What a loader does in one stage of its ring.
 struct Fill {
+    Waits waits;
     uint32_t barrier = 0;
     uint32_t expected = 0;
     struct Load {
         uint32_t to;
         const void* map;
+        int32_t column;
         int32_t row;
         uint32_t barrier;
         uint32_t blocks;
@@ -34,14 +44,18 @@ static std::vector<Fill>* fills;
 // The headers of these functions are empty in the copy of kernels/ that this is compiled against.
 namespace nestedfp::ptx {
 inline constexpr uint64_t kEvictNormal = 0, kEvictFirst = 1, kEvictLast = 2;
-inline void wait_for_previous_grid() {}
-inline void mbarrier_wait(uint32_t, uint32_t) {}
-inline void mbarrier_arrive_expect_tx(uint32_t barrier, uint32_t bytes) {
-    fills->push_back({barrier, bytes, {}});
+inline void wait_for_previous_grid() { waits.previous_grid = true; }
+inline void mbarrier_wait(uint32_t barrier, uint32_t parity) {
+    waits.barrier = barrier;
+    waits.parity = parity;
 }
-inline void tma_load_multicast(uint32_t to, const void* map, int32_t, int32_t row, uint32_t barrier,
+inline void mbarrier_arrive_expect_tx(uint32_t barrier, uint32_t bytes) {
+    fills->push_back({waits, barrier, bytes, {}});
+    waits.barrier = ~0u;  // the next stage needs a wait of its own
+}
+inline void tma_load_multicast(uint32_t to, const void* map, int32_t column, int32_t row, uint32_t barrier,
                                uint16_t blocks, uint64_t) {
-    fills->back().loads.push_back({to, map, row, barrier, blocks});
+    fills->back().loads.push_back({to, map, column, row, barrier, blocks});
 }
 inline void tma_load(uint32_t to, const void* map, int32_t column, int32_t row, uint32_t barrier,
                      uint64_t policy) {
@@ -71,7 +85,8 @@ void require(bool holds, const Problem& p, const char* rule) {
                 static_cast<int>(p.schedule), p.m, p.n, p.k);
 }
 
-/// The stages of one ring, of all blocks of a cluster: what they expect must be what arrives, in places of its own.
+/// The stages of one ring, of all blocks of a cluster: what they expect must be what arrives, in places of
+/// its own.
 void check_ring(const Problem& p, const std::vector<std::vector<Fill>>& blocks,
                 const std::map<const void*, kernels::TensorMapSpec>& maps, const void* lower) {
     for (const std::vector<Fill>& block : blocks) {
@@ -107,13 +122,101 @@ void check_ring(const Problem& p, const std::vector<std::vector<Fill>>& blocks,
     }
 }
 
+/// A stage is filled again when its consumers have read it, and with activations when the kernel before this
+/// one has ended.
+void check_waits(const Problem& p, const std::vector<Fill>& fills_of_block, uint32_t first_empty, int stages,
+                 bool are_activations) {
+    for (size_t at = 0; at < fills_of_block.size(); ++at) {
+        const Waits& waits_of_fill = fills_of_block[at].waits;
+        const uint32_t round = static_cast<uint32_t>(at) / stages, stage = static_cast<uint32_t>(at) % stages;
+        require(waits_of_fill.barrier == first_empty + 8 * stage && waits_of_fill.parity == (round & 1 ^ 1), p,
+                "a stage is filled when it is empty");
+        require(!are_activations || waits_of_fill.previous_grid, p,
+                "activations are loaded when the kernel before has ended");
+    }
+}
+
+/// Where each copy goes, worked out from the stage that a consumer reads it in.
+template <kernels::GemmConfig kConfig>
+void check_places(const Problem& p, const kernels::GemmParams& params, const gemm::TileOrder& order,
+                  const std::vector<std::vector<Fill>>& weights,
+                  const std::vector<std::vector<Fill>>& tokens) {
+    using Plan = gemm::SharedPlan<kConfig>;
+    for (size_t source = 0; source < weights.size(); ++source) {
+        for (size_t target = 0; target < weights.size(); ++target) {
+            const int32_t rank_n = static_cast<int32_t>(target) % kConfig.cluster_rows;
+            const int32_t rank_m = static_cast<int32_t>(target) / kConfig.cluster_rows;
+            const auto reaches = [&](const Fill::Load& load) {
+                return ((load.blocks == 0 ? 1u << source : load.blocks) >> target & 1) != 0;
+            };
+            size_t at_weights = 0, at_tokens = 0;
+            gemm::TileOrder again = order;
+            for (gemm::Segment s; again.next(s);) {
+                int32_t row_tile, token_tile;
+                again.coordinates(s.tile, row_tile, token_tile);
+                const int32_t row = (row_tile * kConfig.cluster_rows + rank_n) * kConfig.block_rows();
+                const int32_t token = (token_tile * kConfig.cluster_tokens + rank_m) * kConfig.block_tokens;
+                for (int32_t i = s.k_begin * kConfig.weight_stages_per_step();
+                     i < s.k_end * kConfig.weight_stages_per_step(); ++i, ++at_weights) {
+                    const int32_t stage = static_cast<int32_t>(at_weights % kConfig.weight_stages);
+                    const Fill& fill = weights[source][at_weights];
+                    require(fill.barrier == static_cast<uint32_t>(Plan::weights_full(stage)), p,
+                            "weights' barrier");
+                    for (const Fill::Load& load : fill.loads) {
+                        if (!reaches(load)) continue;
+                        const int32_t place = static_cast<int32_t>(load.to) - Plan::plane(0, 0) -
+                                              stage * Plan::kWeightStageBytes;
+                        const int32_t plane = place / Plan::kPlaneBytes,
+                                      chunk = plane % kConfig.weight_chunks();
+                        const bool is_lower = plane / kConfig.weight_chunks() == 1;
+                        const int32_t mine = row + place % Plan::kPlaneBytes / 128,
+                                      k = i * kConfig.weight_chunks() + chunk;
+                        require(place >= 0 && place < Plan::kWeightStageBytes &&
+                                    is_lower == (load.map == &params.lower),
+                                p, "weights go to their stage");
+                        if (!is_lower) {
+                            require(load.row == mine && load.column == k * kConfig.weight_chunk_k(), p,
+                                    "the weights are those of their place");
+                        } else {
+                            const bool beyond = k >= params.lower_groups;
+                            require(
+                                load.column == 0 &&
+                                    load.row == (beyond ? kernels::kBeyondLower
+                                                        : kernels::lower_row(mine, k, params.lower_groups)),
+                                p, "the residuals are those of their place");
+                        }
+                    }
+                }
+                for (int32_t i = s.k_begin * kConfig.token_stages_per_step();
+                     i < s.k_end * kConfig.token_stages_per_step(); ++i, ++at_tokens) {
+                    const int32_t stage = static_cast<int32_t>(at_tokens % kConfig.stages);
+                    const Fill& fill = tokens[source][at_tokens];
+                    require(fill.barrier == static_cast<uint32_t>(Plan::tokens_full(stage)), p,
+                            "tokens' barrier");
+                    for (const Fill::Load& load : fill.loads) {
+                        if (!reaches(load)) continue;
+                        const int32_t place = static_cast<int32_t>(load.to) - stage * Plan::kStageBytes;
+                        require(place >= 0 && place < Plan::kStageBytes, p, "tokens go to their stage");
+                        require(load.row == token + place % Plan::kTokenBytes / 128 &&
+                                    load.column == (i * kConfig.k_groups + place / Plan::kTokenBytes) *
+                                                       kConfig.chunk_k(),
+                                p, "the tokens are those of their place");
+                    }
+                }
+            }
+        }
+    }
+}
+
 template <kernels::GemmConfig kConfig>
 void check(const Problem& p) {
     const kernels::LaunchPlan plan = kernels::plan_launch(kConfig, p.schedule, p.m, p.n, p.k, 132);
     const kernels::GemmParams& params = plan.params;
     const std::map<const void*, kernels::TensorMapSpec> maps = {
-        {&params.weights, plan.weights},           {&params.last_weights, plan.last_weights},
-        {&params.activations, plan.activations},   {&params.last_activations, plan.last_activations},
+        {&params.weights, plan.weights},
+        {&params.last_weights, plan.last_weights},
+        {&params.activations, plan.activations},
+        {&params.last_activations, plan.last_activations},
         {&params.lower, plan.lower}};
     const uint32_t clusters = plan.grid / plan.cluster;
     for (uint32_t cluster = 0; cluster < clusters; ++cluster) {
@@ -121,13 +224,19 @@ void check(const Problem& p) {
         const gemm::TileOrder order(params, static_cast<int32_t>(cluster), static_cast<int32_t>(clusters));
         for (uint32_t rank = 0; rank < plan.cluster; ++rank) {
             blockIdx.x = cluster * plan.cluster + rank;
+            waits = {};
             fills = &weights[rank];
             gemm::WeightLoader<kConfig>(params, 0, order).run();
+            waits = {};
             fills = &tokens[rank];
             gemm::TokenLoader<kConfig>(params, 0, order).run();
+            using Plan = gemm::SharedPlan<kConfig>;
+            check_waits(p, weights[rank], Plan::weights_empty(0), kConfig.weight_stages, kConfig.is_turned());
+            check_waits(p, tokens[rank], Plan::tokens_empty(0), kConfig.stages, !kConfig.is_turned());
         }
         check_ring(p, weights, maps, &params.lower);
         check_ring(p, tokens, maps, nullptr);
+        check_places<kConfig>(p, params, order, weights, tokens);
         // Counted apart from the loaders: the rows and tokens of each segment's tile, once for each step.
         uint64_t rows = 0, columns = 0;
         gemm::TileOrder again(params, static_cast<int32_t>(cluster), static_cast<int32_t>(clusters));
@@ -141,7 +250,8 @@ void check(const Problem& p) {
             rows += steps * inside(row_tile, kConfig.block_rows() * kConfig.cluster_rows, params.n);
             columns += steps * inside(token_tile, kConfig.block_tokens * kConfig.cluster_tokens, params.m);
         }
-        const auto loaded = [&](const std::vector<std::vector<Fill>>& blocks, const void* whole, const void* last) {
+        const auto loaded = [&](const std::vector<std::vector<Fill>>& blocks, const void* whole,
+                                const void* last) {
             uint64_t count = 0;
             for (const std::vector<Fill>& block : blocks) {
                 for (const Fill& fill : block) {
