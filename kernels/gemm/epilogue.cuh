@@ -1,5 +1,5 @@
-// Sums of one warpgroup to binary16 in out[M, N]: scaled, turned through shared memory, stored by the copy
-// engine.
+// Sums of one warpgroup to binary16 in out[M, N]: scaled, brought through shared memory into the order of the
+// output, stored by the copy engine.
 #pragma once
 
 #include "../ptx/grid.cuh"
@@ -17,7 +17,7 @@ class Epilogue {
     static constexpr int kBuffers = kConfig.store_buffers();
     static constexpr int kBufferBytes = kTokens * 128;
     static constexpr bool kByToken = kConfig.is_e4m3();
-    static constexpr bool kIsTurned = kConfig.is_turned();
+    static constexpr bool kSwaps = kConfig.swaps_operands();
     static constexpr int kBatch = kBuffers >= 4 && kConfig.block_tokens > kTokens ? 2 : 1;
     static constexpr bool kInWeights = kConfig.stores_in_weights();
     static constexpr int kScales = (kConfig.block_tokens + 127) / 128;
@@ -57,8 +57,8 @@ class Epilogue {
         // Row lane % 8 of matrix lane / 8; matrices 0 and 1 are rows 0-7 and 8-15 of 8 tokens, 2 and 3 of the
         // next 8.
         const uint32_t place =
-            kIsTurned ? (warp * 16 + lane / 8 % 2 * 8 + lane % 8) * (2 * kTokens) + lane / 16 * 16
-                      : (lane / 16 * 8 + lane % 8) * 128 + (((warp * 2 + lane / 8 % 2) ^ (lane % 8)) << 4);
+            kSwaps ? (warp * 16 + lane / 8 % 2 * 8 + lane % 8) * (2 * kTokens) + lane / 16 * 16
+                   : (lane / 16 * 8 + lane % 8) * 128 + (((warp * 2 + lane / 8 % 2) ^ (lane % 8)) << 4);
         if constexpr (kByToken) {
 #pragma unroll
             for (int i = 0; i < kScales; ++i) {
@@ -100,8 +100,7 @@ class Epilogue {
                 for (int i = 0; i < kBatch; ++i) {
                     if (is_stored(batch + i)) {
                         const int32_t first = token + (batch + i) * kTokens;
-                        ptx::tma_store(&params_.out, kIsTurned ? first : row, kIsTurned ? row : first,
-                                       buffer[i]);
+                        ptx::tma_store(&params_.out, kSwaps ? first : row, kSwaps ? row : first, buffer[i]);
                     }
                 }
                 ptx::tma_store_commit();
@@ -129,7 +128,8 @@ class Epilogue {
     static_assert(!kInWeights || 2 * kBufferBytes <= 64 * 128,
                   "two buffers fit in a row group's share of a plane");
 
-    /// Turns one chunk of tokens into rows of 64 scaled values.
+    /// Scales one chunk of tokens and writes it as rows of the output: of 64 values, one row for each token;
+    /// where the operands are swapped, 64 rows of as many values as the chunk has.
     __device__ __forceinline__ void fill(const float (&sums)[kConfig.block_tokens / 2], int chunk,
                                          uint32_t to) {
         float2 by_token[kTokens / 8];
@@ -149,11 +149,11 @@ class Epilogue {
                 low[next] = ptx::pack_half2(d[0] * (scale0_ * scale.x), d[1] * (scale0_ * scale.y));
                 high[next] = ptx::pack_half2(d[2] * (scale8_ * scale.x), d[3] * (scale8_ * scale.y));
             }
-            const uint32_t place = to + j * (kIsTurned ? 16 : 8 * 128);
+            const uint32_t place = to + j * (kSwaps ? 16 : 8 * 128);
             if (count == 2) {
-                ptx::stmatrix_x4<!kIsTurned>(place, low[0], high[0], low[1], high[1]);
+                ptx::stmatrix_x4<!kSwaps>(place, low[0], high[0], low[1], high[1]);
             } else {
-                ptx::stmatrix_x2<!kIsTurned>(place, low[0], high[0]);
+                ptx::stmatrix_x2<!kSwaps>(place, low[0], high[0]);
             }
         }
     }

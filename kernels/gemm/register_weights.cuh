@@ -21,6 +21,9 @@ class RegisterWeights {
     static constexpr bool kIsNested = kConfig.weights == kernels::Weights::kNested16;
     static constexpr bool kTakesBoth = kConfig.k_groups == 1;
     static constexpr bool kHolds = kConfig.stores_in_weights();
+    /// Wider and higher tiles leave the compiler no registers to move the rebuild up; others gained nothing.
+    static constexpr bool kEndsBlock =
+        kIsNested && kTakesBoth && kConfig.row_groups == 2 && kConfig.block_tokens < 192;
 
    public:
     __device__ __forceinline__ RegisterWeights(uint32_t shared, int row_group, int k_group)
@@ -67,6 +70,7 @@ class RegisterWeights {
             }
         }
         ptx::wgmma_wait<0>();
+        ptx::settle(sums);
         keep(even);
         keep(odd);
         release_tokens<kConfig>(shared_, previous_);
@@ -111,6 +115,7 @@ class RegisterWeights {
                         !(kStep & kIsFirst) || j > 0);
         }
         ptx::wgmma_commit();
+        if constexpr (kEndsBlock && kStep & kRebuilds) ptx::end_basic_block(tokens_.stage);
         if constexpr (kStep & kIsFirst) meanwhile();
         // All of the chunk before is done: its fragments and its stage are free.
         ptx::wgmma_wait<1>();

@@ -27,8 +27,20 @@ class SharedWeights {
         const int32_t stages = steps * kConfig.token_stages_per_step();
         if constexpr (kConfig.promotes()) {
             run_promoted(sums, stages, meanwhile);
-            return;
+        } else {
+            run_in_place(sums, stages, meanwhile);
         }
+    }
+
+    __device__ __forceinline__ void finish() const {}
+
+    __device__ __forceinline__ uint32_t held_stage() const { return 0; }
+    __device__ __forceinline__ void give_back() const {}
+
+   private:
+    template <typename Meanwhile>
+    __device__ __forceinline__ void run_in_place(float (&sums)[kConfig.block_tokens / 2], int32_t stages,
+                                                 Meanwhile meanwhile) {
         uint32_t previous_tokens = 0, previous_weights = 0;
         for (int32_t i = 0; i < stages; ++i) {
             multiply(sums, i > 0);
@@ -41,15 +53,10 @@ class SharedWeights {
             weights_.advance();
         }
         ptx::wgmma_wait<0>();
+        ptx::settle(sums);
         release_both(previous_tokens, previous_weights);
     }
 
-    __device__ __forceinline__ void finish() const {}
-
-    __device__ __forceinline__ uint32_t held_stage() const { return 0; }
-    __device__ __forceinline__ void give_back() const {}
-
-   private:
     /// Sums of one chunk are added while the next is multiplied.
     template <typename Meanwhile>
     __device__ __forceinline__ void run_promoted(float (&sums)[kConfig.block_tokens / 2], int32_t stages,
@@ -62,18 +69,18 @@ class SharedWeights {
         int32_t left = stages;
         for (; left > 2; left -= 2) {
             multiply_next(odd);
-            add(sums, even);
+            add_settled(sums, even);
             multiply_next(even);
-            add(sums, odd);
+            add_settled(sums, odd);
         }
         if (left == 2) {
             multiply_next(odd);
-            add(sums, even);
+            add_settled(sums, even);
             ptx::wgmma_wait<0>();
-            add(sums, odd);
+            add_settled(sums, odd);
         } else {
             ptx::wgmma_wait<0>();
-            add(sums, even);
+            add_settled(sums, even);
         }
         release_both(tokens_.stage, weights_.stage);
         tokens_.advance();
@@ -90,8 +97,9 @@ class SharedWeights {
         release_both(tokens, weights);
     }
 
-    __device__ __forceinline__ static void add(float (&sums)[kConfig.block_tokens / 2],
-                                               const float (&part)[kConfig.block_tokens / 2]) {
+    __device__ __forceinline__ static void add_settled(float (&sums)[kConfig.block_tokens / 2],
+                                                       float (&part)[kConfig.block_tokens / 2]) {
+        ptx::settle(part);
 #pragma unroll
         for (int j = 0; j < kConfig.block_tokens / 2; ++j) sums[j] += part[j];
     }

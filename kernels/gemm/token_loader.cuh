@@ -11,7 +11,7 @@
 namespace nestedfp::gemm {
 
 /// As WeightLoader, the ring of tokens, with the chunks of all K groups in a stage. Tokens are what the
-/// kernel before this one may have written.
+/// kernel before this one may have written: they wait for its end, but where the operands are swapped.
 template <kernels::GemmConfig kConfig>
 class TokenLoader {
     using Plan = SharedPlan<kConfig>;
@@ -21,15 +21,15 @@ class TokenLoader {
                                            const TileOrder& order)
         : params_(params),
           shared_(shared),
-          policy_(!params.weights_stream ? ptx::kEvictNormal
-                  : kConfig.is_turned()  ? ptx::kEvictFirst
-                                         : ptx::kEvictLast),
+          policy_(!params.weights_stream     ? ptx::kEvictNormal
+                  : kConfig.swaps_operands() ? ptx::kEvictFirst
+                                             : ptx::kEvictLast),
           order_(order) {}
 
     __device__ __forceinline__ void run() {
         // What can be found out beforehand is: the first access to the parameters takes hundreds of cycles.
         bool has_segment = next_segment();
-        if constexpr (!kConfig.is_turned()) ptx::wait_for_previous_grid();
+        if constexpr (!kConfig.swaps_operands()) ptx::wait_for_previous_grid();
         for (; has_segment; has_segment = next_segment()) {
             const int32_t end = segment_.k_end * kConfig.token_stages_per_step();
             for (int32_t i = segment_.k_begin * kConfig.token_stages_per_step(); i < end; ++i) fill_stage(i);

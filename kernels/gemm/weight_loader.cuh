@@ -12,7 +12,8 @@
 namespace nestedfp::gemm {
 
 /// Fills the ring of weights, for all segments of the block. It runs ahead as far as the ring goes, before
-/// the kernel before this one has ended: no weight depends on it.
+/// the kernel before this one has ended: no weight depends on it. (Where the operands are swapped, see
+/// kernels::Weights::kA8W8, this loads activations and waits.)
 template <kernels::GemmConfig kConfig>
 class WeightLoader {
     using Plan = SharedPlan<kConfig>;
@@ -22,15 +23,15 @@ class WeightLoader {
                                             const TileOrder& order)
         : params_(params),
           shared_(shared),
-          policy_(!params.weights_stream ? ptx::kEvictNormal
-                  : kConfig.is_turned()  ? ptx::kEvictLast
-                                         : ptx::kEvictFirst),
+          policy_(!params.weights_stream     ? ptx::kEvictNormal
+                  : kConfig.swaps_operands() ? ptx::kEvictLast
+                                             : ptx::kEvictFirst),
           order_(order) {}
 
     /// One thread calls this, when the barriers of the blocks that share weights are ready.
     __device__ __forceinline__ void run() {
         // What the kernel before this one may have written.
-        if constexpr (kConfig.is_turned()) ptx::wait_for_previous_grid();
+        if constexpr (kConfig.swaps_operands()) ptx::wait_for_previous_grid();
         Segment segment;
         while (order_.next(segment)) {
             int32_t row_tile, token_tile;

@@ -45,9 +45,9 @@ struct GemmConfig {
     constexpr int32_t block_rows() const { return 64 * row_groups; }
     /// The weights pass through registers.
     constexpr bool rebuilds() const { return weights == Weights::kNested16 || weights == Weights::kW8A16; }
-    constexpr bool is_turned() const { return weights == Weights::kA8W8; }
+    constexpr bool swaps_operands() const { return weights == Weights::kA8W8; }
     constexpr bool promotes() const { return weights == Weights::kW8A8F32; }
-    constexpr bool is_e4m3() const { return weights == Weights::kW8A8 || promotes() || is_turned(); }
+    constexpr bool is_e4m3() const { return weights == Weights::kW8A8 || promotes() || swaps_operands(); }
     /// Elements along K that 128 bytes of activations hold: what one warpgroup takes at a time.
     constexpr int32_t chunk_k() const { return is_e4m3() ? 128 : 64; }
     /// Elements along K of a row of 128 bytes of weights.
@@ -89,7 +89,7 @@ struct GemmConfig {
     /// Tokens of one store of the epilogue, and how many stores may be under way: what room is left.
     constexpr int32_t store_tokens() const {
         // Rows of an odd number of 16 bytes: eight of them lie in different banks without a swizzle.
-        if (is_turned()) return block_tokens % 40 == 0 ? 40 : 24;
+        if (swaps_operands()) return block_tokens % 40 == 0 ? 40 : 24;
         return block_tokens % 32 == 0 ? 32 : block_tokens % 16 == 0 ? 16 : 8;
     }
     constexpr int32_t store_buffers() const {

@@ -97,7 +97,8 @@ constexpr int32_t parts_of_last_wave(int32_t rest, int32_t clusters, int32_t k_t
 /// @param n, k multiples of 16. @param sm_count of the device: the grid is one resident block per SM at most.
 inline LaunchPlan plan_launch(const GemmConfig& config, Schedule schedule, int32_t m, int32_t n, int32_t k,
                               int32_t sm_count) {
-    if (config.is_turned()) std::swap(m, n);
+    const uint64_t out_rows = static_cast<uint64_t>(m), out_cols = static_cast<uint64_t>(n);
+    if (config.swaps_operands()) std::swap(m, n);
     LaunchPlan plan{};
     const int32_t clusters = sm_count / config.cluster();
     GemmParams& p = plan.params;
@@ -107,7 +108,7 @@ inline LaunchPlan plan_launch(const GemmConfig& config, Schedule schedule, int32
     p.row_tiles = ceil_div(n, config.block_rows() * config.cluster_rows);
     p.token_tiles = ceil_div(m, config.block_tokens * config.cluster_tokens);
     p.group_tokens = p.token_tiles < 8 ? p.token_tiles : 8;
-    p.weights_stream = (config.is_turned() ? p.row_tiles : p.token_tiles) == 1;
+    p.weights_stream = (config.swaps_operands() ? p.row_tiles : p.token_tiles) == 1;
     p.lower_groups = static_cast<int32_t>(padded_k(static_cast<uint64_t>(k)) / 128);
 
     const int32_t tiles = p.row_tiles * p.token_tiles;
@@ -162,22 +163,19 @@ inline LaunchPlan plan_launch(const GemmConfig& config, Schedule schedule, int32
                         fp8 ? 128u : 64u,
                         static_cast<uint32_t>(config.block_tokens / config.cluster_rows),
                         128};
-    if (config.is_turned()) {
+    if (config.swaps_operands()) {
         plan.weights.l2_promotion = 128;
         plan.activations.l2_promotion = 256;
     }
     plan.last_weights = last_box(plan.weights);
     plan.last_activations = last_box(plan.activations);
-    // Rows of the output are tokens.
-    const uint64_t cols = static_cast<uint64_t>(config.is_turned() ? m : n);
-    const uint64_t rows = static_cast<uint64_t>(config.is_turned() ? n : m);
     const uint32_t stored = static_cast<uint32_t>(config.store_tokens());
     plan.out = {ElementType::kFloat16,
-                cols,
-                rows,
-                2 * cols,
-                config.is_turned() ? stored : 64,
-                config.is_turned() ? 64 : stored,
+                out_cols,
+                out_rows,
+                2 * out_cols,
+                config.swaps_operands() ? stored : 64,
+                config.swaps_operands() ? 64 : stored,
                 128};
     return plan;
 }

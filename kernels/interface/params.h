@@ -21,10 +21,10 @@ struct alignas(16) Quad {
 constexpr uint64_t kLaunchUnits = 1 << 12;
 
 /// out[M, N] = X[M, K] W[N, K]^T * row_scale[N] (* token_scale[M]), all row-major, out in binary16. Where
-/// GemmConfig::is_turned() all but `out` is as if X were the weights and W the activations.
+/// GemmConfig::swaps_operands() all but `out` is as if X were the weights and W the activations.
 struct alignas(64) GemmParams {
-    /// Words [N, K] for plain16, else the upper plane [N, Kpad] in the device's K order (KERNELS.md section
-    /// 3).
+    /// Words [N, K] for plain16, else the upper plane [N, Kpad] in the device's K order
+    /// (ops/layout.cuh).
     TensorMap weights;
     /// The lower plane as rows of 128 bytes of its tiles: lower_row(); nested16 alone.
     TensorMap lower;
@@ -60,7 +60,7 @@ struct alignas(64) GemmParams {
     int32_t parts;
     /// Token tiles that neighbouring clusters share out before the next rows: keeps both operands in L2.
     int32_t group_tokens;
-    /// The weights are read once: they may leave the L2 first.
+    /// The layer's weights are read once: they may leave the L2 first.
     int32_t weights_stream;
     /// Groups of 128 along K that the lower plane has.
     int32_t lower_groups;

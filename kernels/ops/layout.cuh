@@ -1,4 +1,4 @@
-// The order of K on the device: KERNELS.md section 3, for rows of 128 bytes.
+// The order of K on the device: as KERNELS.md section 3 has it for groups of 64, for groups of 128.
 #pragma once
 
 #include <cstdint>

@@ -13,7 +13,8 @@ enum class ReferenceKind { kWords, kShiftedWords, kUpper, kUpperTimesFp8, kFp8Pe
 
 ReferenceKind reference_kind(const Contender& contender);
 
-/// What a layer's products are, added up in FP64 from the operands that a contender reads; each computed once.
+/// What a layer's products are, added up in FP64 from the operands that a contender reads; each computed
+/// once.
 class LayerReferences {
    public:
     LayerReferences(BenchSession& session, const LayerOptions& options, const LayerWeights& weights,

@@ -55,9 +55,9 @@ class OwnPrepared : public PreparedKernel {
         const bool is_binary16 = reads_words || config.weights == Weights::kNested16;
         const DeviceBuffer& weights = reads_words ? copy.words : copy.upper;
         const DeviceBuffer& x = reads_fp8 ? inputs.activations.permuted() : inputs.activations.halves();
-        const bool turned = config.is_turned();
-        const DevicePointer rows = (turned ? x : weights).address();
-        const DevicePointer columns = (turned ? weights : x).address();
+        const bool swapped = config.swaps_operands();
+        const DevicePointer rows = (swapped ? x : weights).address();
+        const DevicePointer columns = (swapped ? weights : x).address();
         params.weights = encode_tensor_map(plan.weights, rows);
         params.last_weights = encode_tensor_map(plan.last_weights, rows);
         if (config.weights == Weights::kNested16)
@@ -67,7 +67,7 @@ class OwnPrepared : public PreparedKernel {
         params.out = encode_tensor_map(plan.out, inputs.out.address());
         params.row_scale = (is_binary16 ? word_scale : inputs.weights.upper_scale()).as<float>();
         params.token_scale = reads_fp8 ? inputs.activations.token_scales().as<float>() : nullptr;
-        if (turned) std::swap(params.row_scale, params.token_scale);
+        if (swapped) std::swap(params.row_scale, params.token_scale);
         const DeviceBuffer& partials = inputs.session.partials(plan.partials_bytes);
         params.partials = partials.as<kernels::Quad>();
         params.launches = inputs.session.launches().as<uint64_t>();

@@ -109,6 +109,9 @@ gpuTest(
         ["fp8", "cublaslt"],
         ["fp8", "cublaslt_rowwise"],
         ["nested-fp8", "cublaslt_rowwise"],
+        ["fp8", "cublaslt_f32"],
+        ["fp8", "cublaslt_rowwise_f32"],
+        ["nested-fp8", "cublaslt_rowwise_f32"],
       ] as const) {
         const check = await gpu.check(layer, precision, config, m);
         assert.ok(check.ok, `${precision} ${config}, n ${n}, k ${k}, m ${m}: ${JSON.stringify(check)}`);

@@ -81,7 +81,7 @@ void require(bool holds, const Problem& p, const char* rule) {
                 p.sm_count);
 }
 
-/// Finite values of all magnitudes and signs.
+/// Of both signs, from 2^-15 to 2.
 float value_of(uint64_t launch, uint64_t slot, uint64_t block, uint64_t thread, uint64_t at) {
     uint64_t z = (((launch * 1021 + slot) * 1021 + block) * 1021 + thread) * 1021 + at;
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;

@@ -231,8 +231,8 @@ void check(const Problem& p) {
             fills = &tokens[rank];
             gemm::TokenLoader<kConfig>(params, 0, order).run();
             using Plan = gemm::SharedPlan<kConfig>;
-            check_waits(p, weights[rank], Plan::weights_empty(0), kConfig.weight_stages, kConfig.is_turned());
-            check_waits(p, tokens[rank], Plan::tokens_empty(0), kConfig.stages, !kConfig.is_turned());
+            check_waits(p, weights[rank], Plan::weights_empty(0), kConfig.weight_stages, kConfig.swaps_operands());
+            check_waits(p, tokens[rank], Plan::tokens_empty(0), kConfig.stages, !kConfig.swaps_operands());
         }
         check_ring(p, weights, maps, &params.lower);
         check_ring(p, tokens, maps, nullptr);

@@ -8,7 +8,7 @@ function linesOf(source: string): string[] {
   return execFileSync(compileForCpu(source), { encoding: "utf8" }).trimEnd().split("\n");
 }
 
-test("in every configuration a stage gets the bytes it expects, and no copy reaches beyond the matrix", (t) => {
+test("in every configuration a stage gets the rows it is for, in their places, when it is empty, none beyond the last", (t) => {
   const lines = linesOf("loads.cc");
   assert.deepEqual(lines.slice(0, -1), []);
   assert.match(lines.at(-1) ?? "", /^\d{5} problems, 0 rules broken$/);
