@@ -26,7 +26,6 @@ const flags = [
   "-O3",
   "--expt-relaxed-constexpr",
   "--resource-usage",
-  "-lineinfo",
 ];
 
 /** NVCC alone when it is set, else PATH, else the toolkit's own folder; undefined when none starts. */

@@ -1,15 +1,19 @@
 import { isObject } from "./is-object.ts";
 import type { BenchRow } from "./row.ts";
 
-/** What tells a row from others and what `compare` reads of it: kernel, configuration, sizes and times. */
+/**
+ * What tells a row from others and what `compare` reads of it: kernel, configuration, sizes, and times in order, of
+ * what was right.
+ */
 export function isTimedRow(row: unknown): row is BenchRow {
   if (!isObject(row) || typeof row.kernel !== "string" || typeof row.shape !== "string") return false;
   if (typeof row.config !== "string" && row.config !== null) return false;
   if (!["m", "n", "k"].every((key) => isCount(row[key]) && row[key] > 0) || !isCount(row.samples))
     return false;
-  if (row.median_us === null) return true;
-  const times = [row.q1_us, row.median_us, row.q3_us];
-  return times.every((time) => typeof time === "number" && time > 0) && row.samples > 0;
+  const { q1_us, median_us, q3_us, status = "ok" } = row;
+  if (median_us === null) return true;
+  const areTimes = isTime(q1_us) && isTime(median_us) && isTime(q3_us);
+  return areTimes && q1_us <= median_us && median_us <= q3_us && row.samples > 0 && status === "ok";
 }
 
 const statuses: readonly unknown[] = [
@@ -29,7 +33,7 @@ const numbersOrNull = [
 /** A row as `bench` writes it, with all that a report shows. */
 export function isBenchRow(row: unknown): row is BenchRow {
   if (!isTimedRow(row)) return false;
-  const { status, check, throttle_reasons, samples_us, error = "", median_us, throttled, discarded } = row;
+  const { status, check, throttle_reasons, samples_us, error = "", throttled, discarded } = row;
   const { details = "" } = row;
   const fields: Readonly<Record<string, unknown>> = row;
   return (
@@ -37,8 +41,6 @@ export function isBenchRow(row: unknown): row is BenchRow {
     typeof error === "string" &&
     typeof details === "string" &&
     (check === null || isObject(check)) &&
-    // Only what was right was timed.
-    (median_us === null || status === "ok") &&
     typeof throttled === "boolean" &&
     isCount(discarded) &&
     isObject(throttle_reasons) &&
@@ -48,6 +50,10 @@ export function isBenchRow(row: unknown): row is BenchRow {
     optionalNumbers.every((key) => ["number", "undefined"].includes(typeof fields[key])) &&
     numbersOrNull.every((key) => fields[key] === null || typeof fields[key] === "number")
   );
+}
+
+function isTime(value: unknown): value is number {
+  return typeof value === "number" && value > 0 && Number.isFinite(value);
 }
 
 function isCount(value: unknown): value is number {

@@ -63,15 +63,24 @@ export class Measurement {
     // each. So the choice is made again with as many as it gave, until they do not ask for many more.
     for (;;) {
       const us = await this.#time(this.#launches);
-      const launches = Math.min(mostLaunches, Math.ceil(sampleUs / us));
-      if (launches <= muchMore * this.#launches) return;
-      this.#launches = launches;
+      if (!this.#takesMore(us)) return;
     }
   }
 
-  /** A launch that warms clocks and caches up and is not kept. */
+  /**
+   * A sample that warms clocks and caches up and is not kept. While the launches were chosen the machine may have
+   * paused: too few of them would then carry more latency than the peers' in every sample.
+   */
   async rotate(): Promise<void> {
-    await this.#time(this.#launches);
+    this.#takesMore(await this.#time(this.#launches));
+  }
+
+  /** Puts many more launches into a sample, if it takes so many of so many microseconds. */
+  #takesMore(us: number): boolean {
+    const launches = Math.min(mostLaunches, Math.ceil(sampleUs / us));
+    if (launches <= muchMore * this.#launches) return false;
+    this.#launches = launches;
+    return true;
   }
 
   /** Takes one sample; `state` reads the device after it. */

@@ -42,9 +42,12 @@ function checked(result: unknown, name: string): ReadResult {
   ) {
     const broken = result.rows.findIndex((row) => !isTimedRow(row));
     if (broken === -1) return result as ReadResult;
-    throw new FormatError(`${JSON.stringify(name)}: row ${broken} lacks a name, a size or its quartiles`, {
-      hint: "the file was edited or is damaged",
-    });
+    throw new FormatError(
+      `${JSON.stringify(name)}: row ${broken} lacks a name or a size, its quartiles are not in order, or it was timed though it was wrong`,
+      {
+        hint: "the file was edited or is damaged",
+      },
+    );
   }
   throw new FormatError(`${JSON.stringify(name)} is no result of \`nestedfp bench\``, {
     hint: "name a file that `nestedfp bench -o FILE.json` or `--json` wrote",

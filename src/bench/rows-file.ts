@@ -1,7 +1,8 @@
 import type { FileHandle } from "node:fs/promises";
-import { open, readFile, realpath, rename, rm } from "node:fs/promises";
+import { open, readFile, rename, rm } from "node:fs/promises";
 import type { Precision } from "../device/device.ts";
 import { FormatError, UsageError } from "../errors.ts";
+import { linkTarget } from "../native/link-target.ts";
 import { lockFile } from "../native/lock-file.ts";
 import { isObject } from "./is-object.ts";
 import { isBenchRow } from "./is-row.ts";
@@ -35,22 +36,22 @@ export class RowsFile {
   /**
    * Begins a file, or under `resume` goes on with one, which may be absent.
    *
-   * @param keep which of the earlier rows stay; those that will be measured again must not be there twice
-   * @throws UsageError for a file that is there without `resume`, for one of another device or other options, and for
-   * one that another run writes
+   * @param plan what will be measured: rows of its points that failed are dropped
+   * @throws UsageError for a file that is there without `resume`, for one of another device, other options or other
+   * kernels, and for one that another run writes
    * @throws FormatError for a file that is none of rows
    */
   static async open(
     path: string,
     header: RowsHeader,
     resume: boolean,
-    keep: (rows: readonly BenchRow[]) => readonly BenchRow[],
+    plan: BenchPlan,
   ): Promise<{ readonly file: RowsFile; readonly rows: readonly BenchRow[]; readonly started: string }> {
     // A link stays one, and what it leads to is locked.
-    const place = await realpath(path).catch(() => path);
+    const place = await linkTarget(path);
     const release = await claim(place, path);
     try {
-      return await RowsFile.#open(path, place, release, header, resume, keep);
+      return await RowsFile.#open(path, place, release, header, resume, plan);
     } catch (error) {
       await release();
       throw error;
@@ -63,7 +64,7 @@ export class RowsFile {
     release: () => Promise<void>,
     header: RowsHeader,
     resume: boolean,
-    keep: (rows: readonly BenchRow[]) => readonly BenchRow[],
+    plan: BenchPlan,
   ) {
     const name = JSON.stringify(path);
     const text = await readFile(place, "utf8").catch((error: NodeJS.ErrnoException) => {
@@ -78,7 +79,8 @@ export class RowsFile {
     const isNew = text === "" || (whole === "" && isCutHeader(text));
     const known = isNew ? { header, rows: [] } : parseRowsFile(whole, path);
     refuseOther(name, known.header, header);
-    const rows = keep(known.rows);
+    refuseOtherKernels(name, known.rows, plan.kernels);
+    const rows = keptRows(known.rows, plan);
     // Under its name only when it holds all that stays: a kill meanwhile loses nothing.
     const temporary = `${place}.${process.pid}.tmp`;
     const handle = await open(temporary, "w");
@@ -118,6 +120,12 @@ async function claim(place: string, path: string): Promise<() => Promise<void>> 
   if (lock === undefined) {
     throw new UsageError(`${JSON.stringify(path)} is being written by another run of nestedfp`, {
       hint: "wait until it ends, or write to another file; a run that was killed holds no lock",
+    });
+  }
+  if ((await lock.stat()).size > 0) {
+    await lock.close();
+    throw new UsageError(`${JSON.stringify(lockPath)} is no lock of nestedfp: there is something in it`, {
+      hint: "move it away, or write the rows to another file",
     });
   }
   return async () => {
@@ -192,13 +200,23 @@ function refuseOther(name: string, was: RowsHeader, is: RowsHeader): void {
   });
 }
 
+/** Rows of a point are of one run, its kernels timed in turn with one another. */
+function refuseOtherKernels(name: string, rows: readonly BenchRow[], kernels: readonly Precision[]): void {
+  const measured = new Set<Precision>(rows.map(({ kernel }) => kernel));
+  if (measured.size === 0) return;
+  if (measured.size === new Set(kernels).size && kernels.every((kernel) => measured.has(kernel))) return;
+  throw new UsageError(`${name} was measured with --kernels ${[...measured]}, and this run has ${kernels}`, {
+    hint: "give the same kernels, or write to another file",
+  });
+}
+
 function pairs(was: object, is: object): [string, unknown, unknown][] {
   const [before, now] = [new Map(Object.entries(was)), new Map(Object.entries(is))];
   return [...new Set([...before.keys(), ...now.keys()])].map((key) => [key, before.get(key), now.get(key)]);
 }
 
-/** Rows of points that need not be measured again for a plan, and all that it does not ask for. */
-export function keptRows(rows: readonly BenchRow[], plan: BenchPlan): BenchRow[] {
+/** Rows of points that need not be measured again for a plan, and of all that it does not ask for. */
+function keptRows(rows: readonly BenchRow[], plan: BenchPlan): BenchRow[] {
   const whole = rows.filter(({ status }) => status !== "error");
   const isDone = donePoints(whole, plan.kernels);
   return whole.filter((row) => !isAsked(row, plan) || isDone(row, row.m));

@@ -7,7 +7,7 @@ import type { BenchOptionsRecord, BenchResult } from "../bench/result.ts";
 import { deviceRecord } from "../bench/result.ts";
 import type { BenchRow } from "../bench/row.ts";
 import type { RowsHeader } from "../bench/rows-file.ts";
-import { donePoints, isAsked, keptRows, RowsFile, rowsSchema } from "../bench/rows-file.ts";
+import { donePoints, isAsked, RowsFile, rowsSchema } from "../bench/rows-file.ts";
 import type { BenchPlan } from "../bench/runner.ts";
 import { runBench } from "../bench/runner.ts";
 import { summarise } from "../bench/summary.ts";
@@ -180,9 +180,7 @@ async function openRows(path: string, header: RowsHeader, resume: boolean, plan:
     work.catch((error) => {
       throw error instanceof NestedFpError ? error : outputError(error, path);
     });
-  const { file, rows, started } = await known(
-    RowsFile.open(path, header, resume, (rows) => keptRows(rows, plan)),
-  );
+  const { file, rows, started } = await known(RowsFile.open(path, header, resume, plan));
   return {
     rows,
     started,
@@ -261,7 +259,7 @@ async function tunedOn(info: BenchDeviceInfo, { quiet }: BenchFlags): Promise<re
   const { entries, isOfOtherKernels } = tunedEntries(await readTable(shipped), await readTable(own), info);
   if (isOfOtherKernels && !quiet) {
     process.stderr.write(
-      `Notice: what ${printable(own)} has of ${printable(info.name)} is of other kernels and not used; --tune measures anew\n`,
+      `Notice: what ${printable(own)} has of ${printable(info.name)} is of other kernels and not used; --tune replaces all of it\n`,
     );
   }
   return entries;

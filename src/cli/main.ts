@@ -18,6 +18,9 @@ import type { Finished } from "./run.ts";
 import { readTool } from "./tool.ts";
 import { addVerify } from "./verify.ts";
 
+// ink's colours know FORCE_COLOR alone.
+if (process.env.NO_COLOR) process.env.FORCE_COLOR ??= "0";
+
 const program = new Command("nestedfp")
   .description("FP8 and FP16 of one LLM in the memory of one: NestedFP checkpoints (arXiv 2506.02024)")
   .version(readTool().version)

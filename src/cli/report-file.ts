@@ -1,6 +1,7 @@
 import { access, constants, realpath, stat } from "node:fs/promises";
 import { dirname, extname, resolve } from "node:path";
 import { UsageError } from "../errors.ts";
+import { linkTarget } from "../native/link-target.ts";
 import { jsonText } from "../report/json-text.ts";
 import { quote } from "../safetensors/quote.ts";
 import { outputError } from "../safetensors/system-error.ts";
@@ -64,7 +65,7 @@ export async function refuseReport(
 /** Writes a report in the format of its extension, complete or not at all; behind a link, where that leads. */
 export async function writeReport(path: string, finished: Finished, formats: ReportFormats): Promise<void> {
   const text = formats[extname(path)]?.(finished) ?? "";
-  const place = await realpath(path).catch(() => path);
+  const place = await linkTarget(path);
   const file = await AtomicFile.create(`${place}.${process.pid}.tmp`);
   try {
     await file.write(Buffer.from(text), 0);

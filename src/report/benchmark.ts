@@ -147,8 +147,11 @@ function formatIfKnown(value: number | null): string {
   return value === null ? "" : formatNumber(value);
 }
 
-function noise({ median_us, q1_us, q3_us }: BenchRow): string {
-  if (median_us === null || q1_us === null || q3_us === null) return "";
+/** Of fewer samples it says nothing. */
+const fewestForNoise = 5;
+
+function noise({ median_us, q1_us, q3_us, samples }: BenchRow): string {
+  if (samples < fewestForNoise || median_us === null || q1_us === null || q3_us === null) return "";
   return `${(100 * noiseOf({ median: median_us, q1: q1_us, q3: q3_us })).toFixed(1)} %`;
 }
 

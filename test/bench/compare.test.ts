@@ -150,6 +150,9 @@ test("different devices are refused unless allowed, other drivers are told, cold
   const allowed = compareResults(resultOf(rows), other, { ...options, allowDifferentDevices: true });
   assert.deepEqual(allowed.devices, { before: "H100", after: "H200" });
   assert.deepEqual(allowed.changes, ["driver 580 -> 581", "nvml none -> 1"]);
+  const plain = resultOf(rows);
+  const fp32 = { ...plain, options: { ...plain.options, fp8_sums: "fp32" as const } };
+  assert.deepEqual(compareResults(plain, fp32, options).changes, ["fp8_sums none -> fp32"]);
   assert.throws(() => compareResults(resultOf(rows), resultOf(rows, {}, false), options), {
     name: UsageError.name,
     message: /cold caches, the second with warm/,

@@ -3,26 +3,28 @@ import { appendFileSync, lstatSync, readdirSync, readFileSync, symlinkSync, writ
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { BenchRow } from "../../src/bench/row.ts";
 import type { RowsHeader } from "../../src/bench/rows-file.ts";
-import { donePoints, keptRows, parseRowsFile, RowsFile, rowsSchema } from "../../src/bench/rows-file.ts";
+import { donePoints, parseRowsFile, RowsFile, rowsSchema } from "../../src/bench/rows-file.ts";
+import type { BenchPlan } from "../../src/bench/runner.ts";
 import { FormatError, UsageError } from "../../src/errors.ts";
 import { scratchDirectory } from "../convert/scratch.ts";
 import { fakeRun, rowOf } from "./rows.ts";
 
 const header: RowsHeader = { schema: rowsSchema, ...fakeRun };
 
-const all = (rows: readonly BenchRow[]) => rows;
+const shapes = [{ n: 64, k: 32, names: [] }];
+const both: BenchPlan = { shapes, ms: [1, 2, 4], kernels: ["fp16", "fp8"] };
+const fp16: BenchPlan = { ...both, kernels: ["fp16"] };
 
 test("rows are on disk when they are added, and a resumed run has them", async (t) => {
   const path = join(await scratchDirectory(t), "rows.jsonl");
-  const first = await RowsFile.open(path, header, false, all);
+  const first = await RowsFile.open(path, header, false, both);
   await first.file.add([rowOf("fp16", {}, 5), rowOf("fp8", {}, 3)]);
   assert.equal(readFileSync(path, "utf8").split("\n").length, 4);
   await first.file.close();
 
   const later = { ...header, started: "2026-11-23T00:00:00.000Z" };
-  const second = await RowsFile.open(path, later, true, all);
+  const second = await RowsFile.open(path, later, true, both);
   assert.deepEqual(second.rows, [rowOf("fp16", {}, 5), rowOf("fp8", {}, 3)]);
   assert.equal(second.started, header.started);
   await second.file.add([rowOf("fp16", { m: 2 }, 7)]);
@@ -38,7 +40,7 @@ test("rows are on disk when they are added, and a resumed run has them", async (
 test("a file that another run writes is refused, resumed or not, until that run has closed it", async (t) => {
   const folder = await scratchDirectory(t);
   const path = join(folder, "rows.jsonl");
-  const first = await RowsFile.open(path, header, false, all);
+  const first = await RowsFile.open(path, header, false, fp16);
   const link = join(folder, "link.jsonl");
   symlinkSync(path, link);
   for (const [other, resume] of [
@@ -46,7 +48,7 @@ test("a file that another run writes is refused, resumed or not, until that run 
     [path, true],
     [link, true],
   ] as const) {
-    await assert.rejects(RowsFile.open(other, header, resume, all), (error) => {
+    await assert.rejects(RowsFile.open(other, header, resume, fp16), (error) => {
       assert.ok(error instanceof UsageError);
       assert.match(error.message, /^".*\.jsonl" is being written by another run of nestedfp$/);
       return true;
@@ -55,7 +57,7 @@ test("a file that another run writes is refused, resumed or not, until that run 
   await first.file.add([rowOf("fp16", {}, 5)]);
   await first.file.close();
 
-  const second = await RowsFile.open(link, header, true, all);
+  const second = await RowsFile.open(link, header, true, fp16);
   assert.equal(second.rows.length, 1);
   await second.file.add([rowOf("fp8", {}, 3)]);
   await second.file.close();
@@ -66,7 +68,7 @@ test("a file that another run writes is refused, resumed or not, until that run 
 
 test("a system that takes a part of each write gets the rest too", async (t) => {
   const path = join(await scratchDirectory(t), "rows.jsonl");
-  const { file } = await RowsFile.open(path, header, false, all);
+  const { file } = await RowsFile.open(path, header, false, fp16);
   const probe = await open(path);
   const prototype = Object.getPrototypeOf(probe);
   await probe.close();
@@ -82,11 +84,11 @@ test("a system that takes a part of each write gets the rest too", async (t) => 
 
 test("a line cut short by a kill is dropped, and the next row begins a line of its own", async (t) => {
   const path = join(await scratchDirectory(t), "rows.jsonl");
-  const first = await RowsFile.open(path, header, true, all);
+  const first = await RowsFile.open(path, header, true, fp16);
   await first.file.add([rowOf("fp16", {}, 5)]);
   await first.file.close();
   appendFileSync(path, '{"kernel":"fp8","config":"é');
-  const second = await RowsFile.open(path, header, true, all);
+  const second = await RowsFile.open(path, header, true, fp16);
   assert.equal(second.rows.length, 1);
   await second.file.add([rowOf("fp8", {}, 3)]);
   await second.file.close();
@@ -96,7 +98,7 @@ test("a line cut short by a kill is dropped, and the next row begins a line of i
 test("a file killed within its header begins anew under --resume", async (t) => {
   const path = join(await scratchDirectory(t), "rows.jsonl");
   writeFileSync(path, '{"schema":"nested');
-  const { file, rows } = await RowsFile.open(path, header, true, all);
+  const { file, rows } = await RowsFile.open(path, header, true, fp16);
   await file.close();
   assert.deepEqual(rows, []);
   assert.deepEqual(parseRowsFile(readFileSync(path, "utf8"), path), { header, rows: [] });
@@ -129,7 +131,7 @@ test("a file of something else is not overwritten under --resume", async (t) => 
   const path = join(await scratchDirectory(t), "rows.jsonl");
   for (const text of ["abc", "my notes, without a last line break", '{"kernel":"fp8"']) {
     writeFileSync(path, text);
-    await assert.rejects(RowsFile.open(path, header, true, all), FormatError);
+    await assert.rejects(RowsFile.open(path, header, true, fp16), FormatError);
     assert.equal(readFileSync(path, "utf8"), text);
   }
 });
@@ -137,10 +139,13 @@ test("a file of something else is not overwritten under --resume", async (t) => 
 test("what will be measured again is gone from the file, and no temporary file stays", async (t) => {
   const folder = await scratchDirectory(t);
   const path = join(folder, "rows.jsonl");
-  const first = await RowsFile.open(path, header, true, all);
-  await first.file.add([rowOf("fp16", {}, 5), rowOf("fp16", { m: 2 }, 5)]);
+  const first = await RowsFile.open(path, header, true, fp16);
+  await first.file.add([
+    rowOf("fp16", {}, 5),
+    rowOf("fp16", { m: 2 }, 5, { status: "error", median_us: null }),
+  ]);
   await first.file.close();
-  const second = await RowsFile.open(path, header, true, (rows) => rows.filter(({ m }) => m === 1));
+  const second = await RowsFile.open(path, header, true, fp16);
   await second.file.add([rowOf("fp16", { m: 2 }, 7)]);
   await second.file.close();
   assert.deepEqual(
@@ -153,31 +158,72 @@ test("what will be measured again is gone from the file, and no temporary file s
   assert.deepEqual(readdirSync(folder), ["rows.jsonl"]);
 });
 
-test("kept are whole points, and what the plan does not ask for; an error is measured again with its peers", () => {
-  const shapes = [{ n: 64, k: 32, names: [] }];
-  const rows = [
+test("kept are whole points, and what the plan does not ask for; an error is measured again with its peers", async (t) => {
+  const path = join(await scratchDirectory(t), "rows.jsonl");
+  const first = await RowsFile.open(path, header, false, both);
+  await first.file.add([
     rowOf("fp16", { m: 1 }, 1),
     rowOf("fp8", { m: 1 }, 1),
     rowOf("fp16", { m: 2 }, 1),
-    { ...rowOf("fp8", { m: 2 }, 1), status: "error" as const },
+    rowOf("fp8", { m: 2 }, 1, { status: "error", median_us: null }),
     rowOf("fp16", { m: 4 }, 1),
-    rowOf("nested-fp16", { m: 4 }, 1),
     rowOf("fp16", { m: 8 }, 1),
     rowOf("fp16", { n: 16, m: 1 }, 1),
-  ];
-  const kept = keptRows(rows, { shapes, ms: [1, 2, 4], kernels: ["fp16", "fp8"] });
+  ]);
+  await first.file.close();
+  const { file, rows } = await RowsFile.open(path, header, true, both);
+  await file.close();
   assert.deepEqual(
-    kept.map(({ n, m, kernel }) => `${n} ${m} ${kernel}`),
-    ["64 1 fp16", "64 1 fp8", "64 4 nested-fp16", "64 8 fp16", "16 1 fp16"],
+    rows.map(({ n, m, kernel }) => `${n} ${m} ${kernel}`),
+    ["64 1 fp16", "64 1 fp8", "64 8 fp16", "16 1 fp16"],
   );
+});
+
+test("other kernels than those that the points have are refused, and no row is lost", async (t) => {
+  const path = join(await scratchDirectory(t), "rows.jsonl");
+  const first = await RowsFile.open(path, header, false, both);
+  await first.file.add([rowOf("fp16", {}, 5), rowOf("fp8", {}, 3)]);
+  await first.file.close();
+  const before = readFileSync(path, "utf8");
+  for (const kernels of [["fp16"], ["fp16", "fp8", "nested-fp16"], ["fp16", "nested-fp16"]] as const) {
+    await assert.rejects(RowsFile.open(path, header, true, { ...both, kernels }), (error) => {
+      assert.ok(error instanceof UsageError);
+      assert.match(
+        error.message,
+        new RegExp(`was measured with --kernels fp16,fp8, and this run has ${kernels}$`),
+      );
+      return true;
+    });
+  }
+  assert.equal(readFileSync(path, "utf8"), before);
+  const again = await RowsFile.open(path, header, true, { ...both, kernels: ["fp8", "fp16"] });
+  assert.equal(again.rows.length, 2);
+  await again.file.close();
+});
+
+test("a file of the user's that is called like the lock stays", async (t) => {
+  const path = join(await scratchDirectory(t), "rows.jsonl");
+  writeFileSync(`${path}.lock`, "mine");
+  await assert.rejects(RowsFile.open(path, header, false, both), /\.jsonl\.lock" is no lock of nestedfp/);
+  assert.equal(readFileSync(`${path}.lock`, "utf8"), "mine");
+});
+
+test("a link that leads to nothing yet stays one", async (t) => {
+  const folder = await scratchDirectory(t);
+  const link = join(folder, "link.jsonl");
+  symlinkSync("there.jsonl", link);
+  const { file } = await RowsFile.open(link, header, false, both);
+  await file.close();
+  assert.ok(lstatSync(link).isSymbolicLink());
+  assert.deepEqual(readdirSync(folder).sort(), ["link.jsonl", "there.jsonl"]);
 });
 
 test("another device, driver or option, and a file that is there unasked, are refused", async (t) => {
   const path = join(await scratchDirectory(t), "rows.jsonl");
-  await (await RowsFile.open(path, header, false, all)).file.close();
+  await (await RowsFile.open(path, header, false, fp16)).file.close();
   const before = readFileSync(path, "utf8");
   const refused = (other: RowsHeader, resume: boolean, message: RegExp) =>
-    assert.rejects(RowsFile.open(path, other, resume, all), (error) => {
+    assert.rejects(RowsFile.open(path, other, resume, fp16), (error) => {
       assert.ok(error instanceof UsageError, String(error));
       assert.match(error.message, message);
       return true;
@@ -199,6 +245,11 @@ test("another device, driver or option, and a file that is there unasked, are re
     { ...header, options: { ...options, cold: false } },
     true,
     /cold true, and this run has false/,
+  );
+  await refused(
+    { ...header, options: { ...options, fp8_sums: "fp32" } },
+    true,
+    /fp8_sums undefined, and this run has fp32/,
   );
   assert.equal(readFileSync(path, "utf8"), before);
 });

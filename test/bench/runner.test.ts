@@ -81,6 +81,20 @@ test("a contender whose first launches waited has as many in a sample as one who
   );
 });
 
+test("a pause while the launches are chosen does not leave too few in every sample", async () => {
+  const device = new FakeDevice({
+    scripts: { fp16: [{ us: [10, 10, 1510, 10] }], "nested-fp16": [{ us: [10] }] },
+  });
+  const rows = await rowsOf(device, {}, { warmUpSeconds: 0.01 });
+  assert.deepEqual(
+    rows.map(({ launches, median_us }) => [launches, median_us]),
+    [
+      [200, 10],
+      [200, 10],
+    ],
+  );
+});
+
 test("warming up takes samples in turn and keeps none", async () => {
   const device = new FakeDevice({ scripts: { fp16: [{ us: [2000, 2000, 70, 70, 2000] }] } });
   const [row] = await rowsOf(device, { kernels: ["fp16"] }, { warmUpSeconds: 0.00014 });

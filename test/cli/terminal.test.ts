@@ -119,4 +119,27 @@ describe("progress", () => {
       assert.ok(!run.stdout.includes("\u001b"), JSON.stringify(run.stdout));
     });
   }
+
+  for (const [env, isColoured] of [
+    [{}, true],
+    [{ NO_COLOR: "1" }, false],
+    [{ NO_COLOR: "" }, true],
+  ] as const) {
+    const what = "NO_COLOR" in env ? `NO_COLOR="${env.NO_COLOR}"` : "no NO_COLOR";
+    test(`the live table of bench has ${isColoured ? "colours" : "none"} with ${what}`, {
+      skip: noTerminal,
+    }, async () => {
+      const run = await nestedfp(
+        ["bench", "--device", "cpu", "--shapes", "64,64", "-m", "1", "--timeout", "0.05", "--threads", "1"],
+        {
+          env: { TERM: "xterm", ...env },
+          shell: 'env -u CI script -qec "$(printf "\'%s\' " "$@")" /dev/null',
+        },
+      );
+      assert.equal(run.code, 0, run.stdout);
+      const [moves, colours] = ["\\d*[A-HJK]", "[39]\\dm"].map((code) => new RegExp(`\u001b\\[${code}`));
+      assert.match(run.stdout, moves ?? /never/);
+      assert.equal(colours?.test(run.stdout), isColoured, JSON.stringify(run.stdout.slice(0, 2000)));
+    });
+  }
 });

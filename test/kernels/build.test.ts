@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -42,6 +50,19 @@ test("a kernel is built, then up to date, then built again when its header chang
   const later = Date.now() / 1000 + 10;
   utimesSync(join(folder, "value.h"), later, later);
   assert.match(build().stdout, /1 built, 0 up to date, 0 failed/);
+});
+
+test("the same source, newer and in another folder, gives the same bytes", { skip }, () => {
+  const elsewhere = mkdtempSync(join(tmpdir(), "nestedfp-kernels-elsewhere-"));
+  try {
+    for (const name of ["value.h", "fill.cu"]) copyFileSync(join(folder, name), join(elsewhere, name));
+    const there = join(elsewhere, "build");
+    const run = spawnSync(process.execPath, [script, "--instances", elsewhere, "--out", there]);
+    assert.equal(run.status, 0);
+    assert.ok(readFileSync(join(there, "fill.cubin")).equals(readFileSync(join(out, "fill.cubin"))));
+  } finally {
+    rmSync(elsewhere, { recursive: true });
+  }
 });
 
 test("what no source asks for any more is removed", { skip }, () => {

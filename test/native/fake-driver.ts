@@ -11,17 +11,22 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 
 export type FakeRun = { readonly results: unknown[]; readonly log: readonly string[] };
 
-/**
- * A driver without a device (fake_cuda.cc), and empty kernels for every name, in a folder that goes with the test
- * file. The returned function runs the body of an async function in a node of its own that finds that driver; what it
- * hands to `emit` comes back, with the driver's log.
- */
-export function fakeDriver(): (body: string, environment?: Record<string, string>) => FakeRun {
+/** @returns a folder with a driver without a device (fake_cuda.cc), which goes with the test file */
+export function compileFakeDriver(): string {
   const folder = mkdtempSync(join(tmpdir(), "nestedfp-fake-cuda-"));
   after(() => rmSync(folder, { recursive: true }));
   const source = join(root, "test/native/fake_cuda.cc");
   const library = join(folder, "libcuda.so.1");
   execFileSync("g++", ["-std=c++20", "-shared", "-fPIC", "-I", join(root, "native"), source, "-o", library]);
+  return folder;
+}
+
+/**
+ * That driver, and empty kernels for every name. The returned function runs the body of an async function in a node of its own that finds that driver; what it
+ * hands to `emit` comes back, with the driver's log.
+ */
+export function fakeDriver(): (body: string, environment?: Record<string, string>) => FakeRun {
+  const folder = compileFakeDriver();
   const kernels = join(folder, "kernels");
   mkdirSync(kernels);
   for (const name of [

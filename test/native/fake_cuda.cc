@@ -135,6 +135,10 @@ EXPORT cuMemcpyDtoHAsync_v2(void* to, DevicePointer from, size_t bytes, StreamHa
     std::memcpy(to, reinterpret_cast<void*>(from), bytes);
     return kSuccess;
 }
+EXPORT cuMemcpyDtoDAsync_v2(DevicePointer to, DevicePointer from, size_t bytes, StreamHandle) {
+    std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes);
+    return kSuccess;
+}
 EXPORT cuMemsetD8Async(DevicePointer to, unsigned char byte, size_t bytes, StreamHandle) {
     std::memset(reinterpret_cast<void*>(to), byte, bytes);
     return kSuccess;

@@ -61,6 +61,12 @@ test("the report has a line per row, the summary, the conditions and notes", () 
     assert.ok(report.includes(`Note: ${note}`), note);
 });
 
+test("of fewer than five samples no noise is told", () => {
+  const few = rowOf("fp16", {}, 100, { samples: 4, q1_us: 90, q3_us: 110 });
+  assert.doesNotMatch(benchReport(resultOf([few])), /20\.0 %/);
+  assert.match(benchReport(resultOf([{ ...few, samples: 5 }])), / 20\.0 % /);
+});
+
 test("Markdown has the same tables", () => {
   const markdown = benchMarkdown(resultOf(rows));
   assert.match(markdown, /^Fake <GPU>, driver 580/);
