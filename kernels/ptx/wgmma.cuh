@@ -28,8 +28,8 @@ __device__ __forceinline__ void settle(float (&accumulators)[kCount]) {
 }
 
 /// Instructions from below do not move to above. `small` is below 2^16, which the compiler does not know.
-/// (Half of the next chunk's rebuild went between two multiplications, and the second waited: at 512 tokens
-/// tiles of 128 x 128 and 128 x 176 ran 1.01 to 1.03 times as long.)
+/// (Half of the next chunk's rebuild went between two multiplications, and the second waited: layers with
+/// tiles of 128 x 128 or 128 x 176 took up to 1.03 times as long at 512 tokens.)
 __device__ __forceinline__ void end_basic_block(uint32_t small) {
     asm volatile(
         "{\n"
