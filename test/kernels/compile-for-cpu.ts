@@ -18,7 +18,7 @@ export function compileForCpu(source: string): string {
     cpSync(join(kernels, name), join(folder, name), { recursive: true });
   }
   mkdirSync(join(folder, "ptx"));
-  for (const name of ["grid", "matrix", "mbarrier", "tma"]) {
+  for (const name of ["grid", "matrix", "mbarrier", "tma", "wgmma"]) {
     writeFileSync(join(folder, "ptx", `${name}.cuh`), "#pragma once\n");
   }
   const program = join(folder, "program");

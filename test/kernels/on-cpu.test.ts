@@ -15,6 +15,13 @@ test("in every configuration a stage gets the rows it is for, in their places, w
   t.diagnostic(lines.at(-1) ?? "");
 });
 
+test("main loops multiply each chunk once, read what is there, and give back what nothing reads", (t) => {
+  const lines = linesOf("main_loops.cc");
+  assert.deepEqual(lines.slice(0, -1), []);
+  assert.match(lines.at(-1) ?? "", /^\d{3} warpgroups, 0 rules broken$/);
+  t.diagnostic(lines.at(-1) ?? "");
+});
+
 test("blocks of a cut tile add what the others left in this launch, of every configuration", (t) => {
   const lines = linesOf("block_sum.cc");
   assert.deepEqual(lines.slice(0, -1), []);
