@@ -22,6 +22,13 @@ test("main loops multiply each chunk once, read what is there, and give back wha
   t.diagnostic(lines.at(-1) ?? "");
 });
 
+test("the epilogue of every configuration scales and stores each output, whoever finishes it", (t) => {
+  const lines = linesOf("epilogue.cc");
+  assert.deepEqual(lines.slice(0, -1), []);
+  assert.match(lines.at(-1) ?? "", /^\d{3} problems, 0 wrong, 0 addresses misaligned$/);
+  t.diagnostic(lines.at(-1) ?? "");
+});
+
 test("blocks of a cut tile add what the others left in this launch, of every configuration", (t) => {
   const lines = linesOf("block_sum.cc");
   assert.deepEqual(lines.slice(0, -1), []);
