@@ -1,4 +1,4 @@
-import { parseConfig } from "../model/config.ts";
+import { parseLayerSizes } from "../model/config.ts";
 import { JsonFields } from "../model/json-fields.ts";
 import type { LayerDimensions } from "./shapes.ts";
 
@@ -11,15 +11,15 @@ const expertWidths: Readonly<Record<string, string>> = {
 /**
  * What of a config.json decides the shapes of the linear layers.
  *
+ * @param file its path, for errors. @param name of the model
  * @throws FormatError when it is damaged or of an architecture that is not supported
  */
-export function dimensionsOfConfig(bytes: Uint8Array, name: string): LayerDimensions {
-  const config = JsonFields.parse(bytes, "config.json");
+export function dimensionsOfConfig(bytes: Uint8Array, file: string, name: string): LayerDimensions {
+  const config = JsonFields.parse(bytes, file);
   const type = config.string("model_type") ?? "";
   const widthKey = Object.hasOwn(expertWidths, type) ? expertWidths[type] : undefined;
   if (widthKey === undefined) {
-    const { hiddenSize, intermediateSize, heads, kvHeads, headDim } = parseConfig(bytes);
-    return { name, hiddenSize, intermediateSize, heads, kvHeads, headDim };
+    return { name, ...parseLayerSizes(bytes, file) };
   }
   const size = (key: string): number => config.required(key, config.positiveInteger(key));
   const [hiddenSize, heads] = [size("hidden_size"), size("num_attention_heads")];

@@ -52,5 +52,5 @@ async function dimensionsOf(path: string): Promise<LayerDimensions> {
   const isConfig = info.isFile() && path.endsWith(".json") && !path.endsWith(".index.json");
   const folder = resolve(info.isDirectory() ? path : dirname(path));
   const config = isConfig ? path : join(folder, "config.json");
-  return dimensionsOfConfig(await readWholeFile(config, largestConfig), basename(folder));
+  return dimensionsOfConfig(await readWholeFile(config, largestConfig), config, basename(folder));
 }

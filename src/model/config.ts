@@ -55,7 +55,12 @@ export function parseConfig(bytes: Uint8Array, file = "config.json"): ModelSpec 
     config.fail(`"hidden_act" is ${quote(activation)}, but only "silu" is supported`);
   }
   const layers = config.required("num_hidden_layers", config.positiveInteger("num_hidden_layers", maxLayers));
-  const dims = readDimensions(config, architecture);
+  const size = (key: string) => config.required(key, config.positiveInteger(key));
+  const dims = {
+    ...readLayerSizes(config, architecture),
+    vocabSize: size("vocab_size"),
+    maxPositions: size("max_position_embeddings"),
+  };
   return {
     architecture,
     ...dims,
@@ -84,6 +89,18 @@ const classDefaults = {
   phi3: { kvHeads: undefined, headDim: undefined, rmsNormEps: 1e-5 },
 } as const;
 
+export type LayerSizes = Pick<ModelSpec, "hiddenSize" | "intermediateSize" | "heads" | "kvHeads" | "headDim">;
+
+/**
+ * What of a config.json decides the shapes of the linear layers, and nothing else of it.
+ *
+ * @throws FormatError when it is not JSON, names an architecture that is not supported, or lacks a size
+ */
+export function parseLayerSizes(bytes: Uint8Array, file: string): LayerSizes {
+  const config = JsonFields.parse(bytes, file, "python");
+  return readLayerSizes(config, readArchitecture(config));
+}
+
 function readArchitecture(config: JsonFields): Architecture {
   const supported = Object.keys(classDefaults).join(", ");
   const name = config.required("model_type", config.string("model_type"));
@@ -104,7 +121,7 @@ function isArchitecture(name: string): name is Architecture {
   return Object.hasOwn(classDefaults, name);
 }
 
-function readDimensions(config: JsonFields, architecture: Architecture) {
+function readLayerSizes(config: JsonFields, architecture: Architecture): LayerSizes {
   const size = (key: string) => config.required(key, config.positiveInteger(key));
   const defaults = classDefaults[architecture];
   const hiddenSize = size("hidden_size");
@@ -130,8 +147,6 @@ function readDimensions(config: JsonFields, architecture: Architecture) {
     heads,
     kvHeads,
     headDim,
-    vocabSize: size("vocab_size"),
-    maxPositions: size("max_position_embeddings"),
   };
 }
 

@@ -8,7 +8,11 @@ import { sizes } from "../model/configs.ts";
 type Members = Readonly<Record<string, unknown>>;
 
 const dimensions = (members: Members) =>
-  dimensionsOfConfig(new TextEncoder().encode(JSON.stringify({ ...sizes, ...members })), "m");
+  dimensionsOfConfig(
+    new TextEncoder().encode(JSON.stringify({ ...sizes, ...members })),
+    "m/config.json",
+    "m",
+  );
 const shapes = (members: Members) =>
   fusedShapes(dimensions(members), 1).map(({ n, k, names }) => `${names} ${n}x${k}`);
 
@@ -42,4 +46,12 @@ test("an architecture that is not known, or a size that is missing, is refused",
     { model_type: "qwen3_moe" },
   ];
   for (const members of wrong) assert.throws(() => dimensions(members), FormatError, JSON.stringify(members));
+  assert.throws(() => dimensions({ model_type: "llama", hidden_size: undefined }), {
+    message: '"m/config.json": "hidden_size" is missing',
+  });
+});
+
+test("what no shape depends on may be missing", () => {
+  const bare = { vocab_size: undefined, max_position_embeddings: undefined, rope_scaling: { type: "new" } };
+  assert.equal(shapes({ model_type: "llama", ...bare }).length, 4);
 });
