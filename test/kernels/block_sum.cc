@@ -10,6 +10,8 @@
 #include <map>
 #include <vector>
 
+#include "require.h"
+
 struct uint4 {
     uint32_t x, y, z, w;
 };
@@ -67,19 +69,13 @@ using namespace nestedfp;
 
 namespace {
 
-int broken = 0;
-
 struct Problem {
     const char* config;
     kernels::Schedule schedule;
     int sm_count;
-};
 
-void require(bool holds, const Problem& p, const char* rule) {
-    if (holds || ++broken > 20) return;
-    std::printf("broken: %s: %s, schedule %d, %d SMs\n", rule, p.config, static_cast<int>(p.schedule),
-                p.sm_count);
-}
+    void print() const { std::printf("%s, schedule %d, %d SMs", config, static_cast<int>(schedule), sm_count); }
+};
 
 /// Of both signs, from 2^-15 to 2.
 float value_of(uint64_t launch, uint64_t slot, uint64_t block, uint64_t thread, uint64_t at) {

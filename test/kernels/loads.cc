@@ -9,6 +9,8 @@
 #include <map>
 #include <vector>
 
+#include "require.h"
+
 static struct {
     uint32_t x;
 } blockIdx;
@@ -71,19 +73,13 @@ using namespace nestedfp;
 
 namespace {
 
-int broken = 0;
-
 struct Problem {
     const char* config;
     kernels::Schedule schedule;
     int m, n, k;
-};
 
-void require(bool holds, const Problem& p, const char* rule) {
-    if (holds || ++broken > 20) return;
-    std::printf("broken: %s: %s, schedule %d, m %d, n %d, k %d\n", rule, p.config,
-                static_cast<int>(p.schedule), p.m, p.n, p.k);
-}
+    void print() const { std::printf("%s, schedule %d, m %d, n %d, k %d", config, static_cast<int>(schedule), m, n, k); }
+};
 
 /// The stages of one ring, of all blocks of a cluster: what they expect must be what arrives, in places of
 /// its own.

@@ -12,6 +12,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "require.h"
+
 struct uint4 {
     uint32_t x, y, z, w;
 };
@@ -106,20 +108,14 @@ using namespace nestedfp;
 
 namespace {
 
-int broken = 0;
-
 struct Problem {
     const char* config;
     int row_group, k_group;
     uint32_t thread;
     int steps;
-};
 
-void require(bool holds, const Problem& p, const char* rule) {
-    if (holds || ++broken > 20) return;
-    std::printf("broken: %s: %s, row group %d, K group %d, thread %u, %d steps\n", rule, p.config, p.row_group,
-                p.k_group, p.thread, p.steps);
-}
+    void print() const { std::printf("%s, row group %d, K group %d, thread %u, %d steps", config, row_group, k_group, thread, steps); }
+};
 
 /// A stage of a ring: how often it was filled, and whether it still is.
 struct Stage {
