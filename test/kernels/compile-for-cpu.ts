@@ -9,9 +9,10 @@ const kernels = fileURLToPath(new URL("../../kernels/", import.meta.url));
 
 /**
  * Compiles a program of this folder that includes device code of kernels/ and defines what kernels/ptx does on a GPU.
+ * @param optimisation what is the sooner ready: compiling takes most of the time
  * @returns its path, in a folder that goes with the test file
  */
-export function compileForCpu(source: string): string {
+export function compileForCpu(source: string, optimisation: "-O0" | "-O1"): string {
   const folder = mkdtempSync(join(tmpdir(), "nestedfp-for-cpu-"));
   after(() => rmSync(folder, { recursive: true }));
   for (const name of ["gemm", "interface", "nested"]) {
@@ -23,6 +24,6 @@ export function compileForCpu(source: string): string {
   }
   const program = join(folder, "program");
   const path = fileURLToPath(new URL(source, import.meta.url));
-  execFileSync("g++", ["-O1", "-std=c++20", "-I", folder, path, "-o", program]);
+  execFileSync("g++", [optimisation, "-std=c++20", "-I", folder, path, "-o", program]);
   return program;
 }

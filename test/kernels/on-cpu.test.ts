@@ -4,8 +4,8 @@ import { test } from "node:test";
 
 import { compileForCpu } from "./compile-for-cpu.ts";
 
-function linesOf(source: string): string[] {
-  return execFileSync(compileForCpu(source), { encoding: "utf8" }).trimEnd().split("\n");
+function linesOf(source: string, optimisation: "-O0" | "-O1" = "-O1"): string[] {
+  return execFileSync(compileForCpu(source, optimisation), { encoding: "utf8" }).trimEnd().split("\n");
 }
 
 test("in every configuration a stage gets the rows it is for, in their places, when it is empty, none beyond the last", (t) => {
@@ -16,7 +16,7 @@ test("in every configuration a stage gets the rows it is for, in their places, w
 });
 
 test("main loops multiply each chunk once, read what is there, and give back what nothing reads", (t) => {
-  const lines = linesOf("main_loops.cc");
+  const lines = linesOf("main_loops.cc", "-O0");
   assert.deepEqual(lines.slice(0, -1), []);
   assert.match(lines.at(-1) ?? "", /^\d{3} warpgroups, 0 rules broken$/);
   t.diagnostic(lines.at(-1) ?? "");
@@ -30,7 +30,7 @@ test("the epilogue of every configuration scales and stores each output, whoever
 });
 
 test("blocks of a cut tile add what the others left in this launch, of every configuration", (t) => {
-  const lines = linesOf("block_sum.cc");
+  const lines = linesOf("block_sum.cc", "-O0");
   assert.deepEqual(lines.slice(0, -1), []);
   assert.match(lines.at(-1) ?? "", /^\d{3} problems, 0 rules broken$/);
   t.diagnostic(lines.at(-1) ?? "");
