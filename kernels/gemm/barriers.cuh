@@ -7,12 +7,11 @@ namespace nestedfp::gemm {
 
 template <kernels::GemmConfig kConfig>
 struct Barriers {
-    /// Where the consumers wait for the warp that loads weights, which initialises the barriers in shared
-    /// memory, and where the warp that loads tokens does. synccheck wants all that wait at one of these to do
-    /// so at the same place.
+    /// Where the consumers wait for the two warps that initialise the barriers in shared memory, and where
+    /// the warps that load do. synccheck wants all that wait at one of these to do so at the same place.
     static constexpr int kStart = 0;
-    static constexpr int kStartThreads = 128 * kConfig.warpgroups() + 32;
-    static constexpr int kTokensStart = 1;
+    static constexpr int kStartThreads = 128 * kConfig.warpgroups() + 64;
+    static constexpr int kLoadersStart = 1;
     /// Of the K groups of a row group.
     static constexpr int k_groups(int row_group) { return 2 + row_group; }
     /// Of the warpgroup that stores a row group.

@@ -18,7 +18,10 @@ class Epilogue {
     static constexpr int kBufferBytes = kTokens * 128;
     static constexpr bool kByToken = kConfig.is_e4m3();
     static constexpr bool kSwaps = kConfig.swaps_operands();
-    static constexpr int kBatch = kBuffers >= 4 && kConfig.block_tokens > kTokens ? 2 : 1;
+    static constexpr int kBatch = kConfig.block_tokens == kTokens ? 1
+                                  : kBuffers >= 8                 ? 4
+                                  : kBuffers >= 4                 ? 2
+                                                                  : 1;
     static constexpr bool kInWeights = kConfig.stores_in_weights();
     static constexpr int kScales = (kConfig.block_tokens + 127) / 128;
 
@@ -33,6 +36,7 @@ class Epilogue {
     /// Loads the scales of a tile early, so that no epilogue waits for memory.
     /// @param row, token of the first element of the warpgroup's 64 rows and of the tile.
     __device__ __forceinline__ void prefetch(int32_t row, int32_t token) {
+        if (threadIdx.x % 128 == 0) ptx::prefetch_tensor_map(&params_.out);
         const int32_t my_row = row + threadIdx.x / 32 % 4 * 16 + threadIdx.x % 32 / 4;
         scale0_ = my_row < params_.n ? __ldg(params_.row_scale + my_row) : 0.f;
         scale8_ = my_row + 8 < params_.n ? __ldg(params_.row_scale + my_row + 8) : 0.f;
@@ -123,10 +127,11 @@ class Epilogue {
     /// In a stage of weights, a row group has half of its buffers in each plane.
     __device__ __forceinline__ static uint32_t offset_of_buffer(int buffer) {
         if constexpr (!kInWeights) return buffer * kBufferBytes;
-        return buffer / 2 * SharedPlan<kConfig>::kPlaneBytes + buffer % 2 * kBufferBytes;
+        constexpr int kOfPlane = kBuffers / 2;
+        return buffer / kOfPlane * SharedPlan<kConfig>::kPlaneBytes + buffer % kOfPlane * kBufferBytes;
     }
-    static_assert(!kInWeights || 2 * kBufferBytes <= 64 * 128,
-                  "two buffers fit in a row group's share of a plane");
+    static_assert(!kInWeights || kBuffers / 2 * kBufferBytes <= 64 * 128,
+                  "half of the buffers fit in a row group's share of a plane");
 
     /// Scales one chunk of tokens and writes it as rows of the output: of 64 values, one row for each token;
     /// where the operands are swapped, 64 rows of as many values as the chunk has.

@@ -31,7 +31,7 @@ struct Exchange {
         if (segment.k_end - segment.k_begin == params.k_tiles) return;
         if (params.parts > 0) {
             // All parts end together: each block finishes its share of the chunks.
-            const int32_t part = segment.slot % params.parts;
+            const int32_t part = kernels::divide(segment.slot, params.by_parts).rest;
             const int32_t finishers = params.parts < kChunks ? params.parts : kChunks;
             mine_begin = part < finishers ? (part * kChunks + finishers - 1) / finishers : kChunks;
             mine_end = part < finishers ? ((part + 1) * kChunks + finishers - 1) / finishers : kChunks;

@@ -14,9 +14,24 @@
 
 namespace nestedfp::gemm {
 
+/// Consumers start when the barriers in shared memory are ready, in all blocks that reach them.
 template <kernels::GemmConfig kConfig>
-__device__ __forceinline__ void consume(const kernels::GemmParams& params, uint32_t shared, TileOrder order,
-                                        int warpgroup) {
+__device__ __forceinline__ void wait_for_barriers() {
+    if constexpr (kConfig.cluster() > 1) {
+        ptx::cluster_arrive();
+        ptx::cluster_wait();
+    } else {
+        ptx::barrier_sync<Barriers<kConfig>::kStartThreads>(Barriers<kConfig>::kStart);
+    }
+}
+
+template <kernels::GemmConfig kConfig>
+__device__ __forceinline__ TileOrder order_of_block(const kernels::GemmParams& params) {
+    return TileOrder(params, blockIdx.x / kConfig.cluster(), gridDim.x / kConfig.cluster());
+}
+
+template <kernels::GemmConfig kConfig>
+__device__ __forceinline__ void consume(const kernels::GemmParams& params, uint32_t shared, int warpgroup) {
     using Accumulate =
         std::conditional_t<kConfig.rebuilds(), RegisterWeights<kConfig>, SharedWeights<kConfig>>;
     const int row_group = warpgroup % kConfig.row_groups;
@@ -30,9 +45,11 @@ __device__ __forceinline__ void consume(const kernels::GemmParams& params, uint3
 
     // Four warpgroups have no registers to spare, and little more than one segment each.
     constexpr bool kAhead = kConfig.warpgroups() < 4;
+    TileOrder order = order_of_block<kConfig>(params);
     Work<kConfig> work;
     bool has_work = work.next(order);
     bool has_stored = false;
+    wait_for_barriers<kConfig>();
     ptx::wait_for_previous_grid();
     if (k_group == 0) block_sum.begin();
     while (has_work) {
@@ -74,32 +91,50 @@ __device__ __forceinline__ void consume(const kernels::GemmParams& params, uint3
     accumulate.finish();
 }
 
-template <kernels::GemmConfig kConfig>
-__device__ __forceinline__ void init_barriers(uint32_t shared) {
-    // A stage is free when the consumers of all blocks that a load reaches have read it.
-    constexpr int kWarps = 4 * kConfig.warpgroups();
-    for (int stage = 0; stage < kConfig.stages; ++stage) {
-        ptx::mbarrier_init(shared + SharedPlan<kConfig>::tokens_full(stage), 1);
-        ptx::mbarrier_init(shared + SharedPlan<kConfig>::tokens_empty(stage), kWarps * kConfig.cluster_rows);
-    }
-    for (int stage = 0; stage < kConfig.weight_stages; ++stage) {
-        ptx::mbarrier_init(shared + SharedPlan<kConfig>::weights_full(stage), 1);
-        ptx::mbarrier_init(shared + SharedPlan<kConfig>::weights_empty(stage),
-                           kWarps * kConfig.cluster_tokens);
+/// Of a ring: a stage is full when what its loader expects has come, and free when the consumers of all
+/// blocks that a load reaches have read it. By one thread: those of a warp would do it one after the other,
+/// each in ten times the time.
+template <int kStages>
+__device__ __forceinline__ void init_barriers(uint32_t full, uint32_t empty, int readers) {
+    for (int stage = 0; stage < kStages; ++stage) {
+        ptx::mbarrier_init(full + 8 * stage, 1);
+        ptx::mbarrier_init(empty + 8 * stage, readers);
     }
     ptx::fence_mbarrier_init();
     ptx::fence_proxy_async();
 }
 
-/// Consumers start when the barriers in shared memory are ready, in all blocks that reach them.
+/// The warpgroup that loads. Two of its warps initialise the barriers while the two others find out what
+/// comes first: each takes hundreds of cycles.
 template <kernels::GemmConfig kConfig>
-__device__ __forceinline__ void wait_for_barriers() {
-    if constexpr (kConfig.cluster() > 1) {
-        ptx::cluster_arrive();
-        ptx::cluster_wait();
-    } else {
-        ptx::barrier_sync<Barriers<kConfig>::kStartThreads>(Barriers<kConfig>::kStart);
+__device__ __forceinline__ void load_operands(const kernels::GemmParams& params, uint32_t shared, int warp) {
+    using Plan = SharedPlan<kConfig>;
+    constexpr int kWarps = 4 * kConfig.warpgroups();
+    const bool is_first = threadIdx.x % 32 == 0;
+    TileOrder order = order_of_block<kConfig>(params);
+    Work<kConfig> first;
+    bool has_work = false;
+    if (warp < 2) {
+        has_work = first.next(order);
+    } else if (warp == 2 && is_first) {
+        init_barriers<kConfig.weight_stages>(shared + Plan::weights_full(0), shared + Plan::weights_empty(0),
+                                             kWarps * kConfig.cluster_tokens);
+    } else if (warp == 3 && is_first) {
+        init_barriers<kConfig.stages>(shared + Plan::tokens_full(0), shared + Plan::tokens_empty(0),
+                                      kWarps * kConfig.cluster_rows);
     }
+    __syncwarp();
+    if constexpr (kConfig.cluster() > 1) {
+        wait_for_barriers<kConfig>();
+    } else if (warp < 2) {
+        ptx::barrier_sync<128>(Barriers<kConfig>::kLoadersStart);
+    } else {
+        ptx::barrier_arrive<128>(Barriers<kConfig>::kLoadersStart);
+        ptx::barrier_arrive<Barriers<kConfig>::kStartThreads>(Barriers<kConfig>::kStart);
+    }
+    if (!is_first || !has_work) return;
+    if (warp == 0) WeightLoader<kConfig>(params, shared).run(order, first);
+    if (warp == 1) TokenLoader<kConfig>(params, shared).run(order, first);
 }
 
 template <kernels::GemmConfig kConfig>
@@ -109,35 +144,14 @@ __device__ __forceinline__ void gemm(const kernels::GemmParams& params) {
     // The compiler is told that a role is uniform in its warp.
     const int warp = __shfl_sync(0xffffffff, threadIdx.x / 32, 0);
     constexpr int kLoader = 4 * kConfig.warpgroups();
-    const TileOrder order(params, blockIdx.x / kConfig.cluster(), gridDim.x / kConfig.cluster());
-
     ptx::launch_next_grid();
     if (warp >= kLoader) {
         if constexpr (kConfig.warpgroups() > 1) ptx::give_registers<kConfig.loader_registers()>();
-        const bool loads_weights = threadIdx.x == 32 * kLoader;
-        const bool loads_tokens = threadIdx.x == 32 * (kLoader + 1);
-        if (loads_weights) init_barriers<kConfig>(shared);
-        if (loads_tokens) {
-            ptx::prefetch_tensor_map(&params.activations);
-            ptx::prefetch_tensor_map(&params.last_activations);
-            ptx::prefetch_tensor_map(&params.out);
-        }
-        __syncwarp();
-        if constexpr (kConfig.cluster() > 1) {
-            wait_for_barriers<kConfig>();
-        } else if (warp == kLoader) {
-            ptx::barrier_arrive<64>(Barriers<kConfig>::kTokensStart);
-            ptx::barrier_arrive<Barriers<kConfig>::kStartThreads>(Barriers<kConfig>::kStart);
-        } else if (warp == kLoader + 1) {
-            ptx::barrier_sync<64>(Barriers<kConfig>::kTokensStart);
-        }
-        if (loads_weights) WeightLoader<kConfig>(params, shared, order).run();
-        if (loads_tokens) TokenLoader<kConfig>(params, shared, order).run();
+        load_operands<kConfig>(params, shared, warp - kLoader);
         __syncwarp();
     } else {
         if constexpr (kConfig.warpgroups() > 1) ptx::take_registers<kConfig.consumer_registers()>();
-        wait_for_barriers<kConfig>();
-        consume<kConfig>(params, shared, order, warp / 4);
+        consume<kConfig>(params, shared, warp / 4);
     }
 }
 

@@ -52,21 +52,21 @@ class RegisterWeights {
         for (int j = 0; j < 4; ++j) rebuild(raw, even, j);
         release_loaded<0>(chunks == 1);
         if (!kTakesBoth && chunks == 1) {
-            step<kIsFirst>(sums, even, odd, raw, false, meanwhile);
+            step<kIsFirst>(sums, even, odd, raw, chunks, false, meanwhile);
         } else {
             load<1>(raw);
-            step<kIsFirst | kRebuilds>(sums, even, odd, raw, chunks > 2, meanwhile);
+            step<kIsFirst | kRebuilds>(sums, even, odd, raw, chunks, chunks > 2, meanwhile);
             const auto nothing = [] {};
             int32_t i = 1;
             for (; i + 2 < chunks; i += 2) {
-                step<kIsOdd | kRebuilds>(sums, odd, even, raw, true, nothing);
-                step<kRebuilds>(sums, even, odd, raw, i + 3 < chunks, nothing);
+                step<kIsOdd | kRebuilds>(sums, odd, even, raw, chunks - i, true, nothing);
+                step<kRebuilds>(sums, even, odd, raw, chunks - i - 1, i + 3 < chunks, nothing);
             }
             if (!kTakesBoth && i + 1 < chunks) {
-                step<kIsOdd | kRebuilds>(sums, odd, even, raw, false, nothing);
-                step<0>(sums, even, odd, raw, false, nothing);
+                step<kIsOdd | kRebuilds>(sums, odd, even, raw, chunks - i, false, nothing);
+                step<0>(sums, even, odd, raw, chunks - i - 1, false, nothing);
             } else {
-                step<kIsOdd>(sums, odd, even, raw, false, nothing);
+                step<kIsOdd>(sums, odd, even, raw, chunks - i, false, nothing);
             }
         }
         ptx::wgmma_wait<0>();
@@ -99,18 +99,20 @@ class RegisterWeights {
     static constexpr int kIsFirst = 1, kIsOdd = 2, kRebuilds = 4;
 
     /// Multiplies `now`, a chunk, and then rebuilds the next chunk into `next`.
+    /// @param left chunks of the run from this one on. @param has_more whether any follow the next.
     template <int kStep, typename Meanwhile>
     __device__ __forceinline__ void step(float (&sums)[kConfig.block_tokens / 2], uint32_t (&now)[16],
-                                         uint32_t (&next)[16], Raw& raw, bool has_more, Meanwhile meanwhile) {
+                                         uint32_t (&next)[16], Raw& raw, int32_t left, bool has_more,
+                                         Meanwhile meanwhile) {
         constexpr int kParity = kStep & kIsOdd ? 1 : 0;
         const ptx::Descriptor tokens = tokens_at_ + tokens_.stage * Plan::kStageBytes;
         ptx::mbarrier_wait(shared_ + Plan::tokens_full(tokens_.stage), tokens_.parity);
-        turn_.wait();
+        turn_.wait(kStep & kIsFirst, left);
         ptx::wgmma_fence();
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
             // The next warpgroup's first stands in line behind this one's last.
-            if (j == 3) turn_.pass();
+            if (j == 3) turn_.pass(left);
             Mma::rs_f16(sums, now[4 * j], now[4 * j + 1], now[4 * j + 2], now[4 * j + 3], tokens.at(32 * j),
                         !(kStep & kIsFirst) || j > 0);
         }

@@ -21,23 +21,17 @@ class TileOrder {
    public:
     __device__ __forceinline__ TileOrder(const kernels::GemmParams& params, int32_t cluster, int32_t clusters)
         : params_(params), cluster_(cluster), clusters_(clusters) {
-        if (params.parts > 0) {
-            position_ = cluster;
-            end_ = params.cut_tiles * params.parts;
-        } else {
-            const int32_t steps = params.cut_tiles * params.k_tiles;
-            position_ = share_begin(steps, cluster);
-            end_ = share_begin(steps, cluster + 1);
+        if (params.cut_tiles > 0) {
+            const bool has_parts = params.parts > 0;
+            position_ = has_parts ? cluster : share_begin(cluster);
+            end_ = has_parts ? params.cut_tiles * params.parts : share_begin(cluster + 1);
         }
-        const int32_t tiles = params.row_tiles * params.token_tiles;
-        first_cut_ = params.cut_last ? tiles - params.cut_tiles : 0;
         whole_ = cluster + (params.cut_last ? 0 : params.cut_tiles);
-        whole_end_ = params.cut_last ? first_cut_ : tiles;
     }
 
     /// @returns false when nothing is left.
     __device__ __forceinline__ bool next(Segment& segment) {
-        const bool whole_first = params_.cut_last && whole_ < whole_end_;
+        const bool whole_first = params_.cut_last && whole_ < whole_end();
         if (position_ < end_ && !whole_first) {
             next_cut(segment);
             return true;
@@ -46,42 +40,41 @@ class TileOrder {
         segment.k_begin = 0;
         segment.k_end = params_.k_tiles;
         whole_ += clusters_;
-        return segment.tile < whole_end_;
+        return segment.tile < whole_end();
     }
 
     /// The last cluster that has a part of tile `tile` cut anywhere; clusters between the first and it all
     /// have one.
     __device__ __forceinline__ int32_t last_contributor(int32_t tile) const {
-        const int32_t steps = params_.cut_tiles * params_.k_tiles;
         const int32_t last_step = (tile + 1) * params_.k_tiles - 1;
         // The largest g with share_begin(g) <= last_step.
+        const int64_t steps = params_.cut_tiles * params_.k_tiles;
         return static_cast<int32_t>(((static_cast<int64_t>(last_step) + 1) * clusters_ - 1) / steps);
     }
 
     /// Tiles of neighbouring positions share rows or tokens, so that a wave of clusters finds both in the L2.
     __device__ __forceinline__ void coordinates(int32_t tile, int32_t& row_tile, int32_t& token_tile) const {
-        const int32_t group = tile / (params_.group_tokens * params_.row_tiles);
+        const auto [group, inside] = kernels::divide(tile, params_.by_group);
         const int32_t first_token = group * params_.group_tokens;
-        const int32_t left = params_.token_tiles - first_token;
-        const int32_t width = left < params_.group_tokens ? left : params_.group_tokens;
-        const int32_t inside = tile - first_token * params_.row_tiles;
-        row_tile = inside / width;
-        token_tile = first_token + inside - row_tile * width;
+        const bool is_last = first_token + params_.group_tokens >= params_.token_tiles;
+        const auto [row, token] = kernels::divide(inside, is_last ? params_.by_last_width : params_.by_width);
+        row_tile = row;
+        token_tile = first_token + token;
     }
 
    private:
     __device__ __forceinline__ void next_cut(Segment& segment) {
         if (params_.parts > 0) {
-            const int32_t tile = position_ / params_.parts;
-            const int32_t part = position_ - tile * params_.parts;
-            segment.tile = first_cut_ + tile;
-            segment.k_begin = part * params_.k_tiles / params_.parts;
-            segment.k_end = (part + 1) * params_.k_tiles / params_.parts;
+            const auto [tile, part] = kernels::divide(position_, params_.by_parts);
+            segment.tile = (params_.cut_last ? whole_end() : 0) + tile;
+            segment.k_begin = part_begin(part);
+            segment.k_end = part_begin(part + 1);
             segment.slot = position_;
             position_ += clusters_;
         } else {
-            segment.tile = position_ / params_.k_tiles;
-            segment.k_begin = position_ - segment.tile * params_.k_tiles;
+            const auto [tile, step] = kernels::divide(position_, params_.by_k_tiles);
+            segment.tile = tile;
+            segment.k_begin = step;
             const int32_t tile_end = (segment.tile + 1) * params_.k_tiles;
             const int32_t stop = tile_end < end_ ? tile_end : end_;
             segment.k_end = segment.k_begin + stop - position_;
@@ -90,18 +83,27 @@ class TileOrder {
         }
     }
 
-    __device__ __forceinline__ int32_t share_begin(int32_t steps, int32_t cluster) const {
-        return static_cast<int32_t>(static_cast<int64_t>(steps) * cluster / clusters_);
+    __device__ __forceinline__ int32_t part_begin(int32_t part) const {
+        return part * params_.part_steps + (part < params_.part_rest ? part : params_.part_rest);
+    }
+
+    /// steps * cluster / clusters.
+    __device__ __forceinline__ int32_t share_begin(int32_t cluster) const {
+        return cluster * params_.share_steps +
+               kernels::divide(cluster * params_.share_rest, params_.by_clusters).quotient;
+    }
+
+    __device__ __forceinline__ int32_t whole_end() const {
+        return params_.row_tiles * params_.token_tiles - (params_.cut_last ? params_.cut_tiles : 0);
     }
 
     const kernels::GemmParams& params_;
     int32_t cluster_;
     int32_t clusters_;
-    int32_t position_;
-    int32_t end_;
+    /// Of the parts or the steps of the cut tiles.
+    int32_t position_ = 0;
+    int32_t end_ = 0;
     int32_t whole_;
-    int32_t whole_end_;
-    int32_t first_cut_;
 };
 
 }  // namespace nestedfp::gemm

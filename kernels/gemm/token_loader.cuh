@@ -6,7 +6,7 @@
 #include "cluster_load.cuh"
 #include "ring.cuh"
 #include "shared_plan.cuh"
-#include "tile_order.cuh"
+#include "work.cuh"
 
 namespace nestedfp::gemm {
 
@@ -17,22 +17,34 @@ class TokenLoader {
     using Plan = SharedPlan<kConfig>;
 
    public:
-    __device__ __forceinline__ TokenLoader(const kernels::GemmParams& params, uint32_t shared,
-                                           const TileOrder& order)
+    __device__ __forceinline__ TokenLoader(const kernels::GemmParams& params, uint32_t shared)
         : params_(params),
           shared_(shared),
           policy_(!params.weights_stream     ? ptx::kEvictNormal
                   : kConfig.swaps_operands() ? ptx::kEvictFirst
-                                             : ptx::kEvictLast),
-          order_(order) {}
+                                             : ptx::kEvictLast) {}
 
-    __device__ __forceinline__ void run() {
-        // What can be found out beforehand is: the first access to the parameters takes hundreds of cycles.
-        bool has_segment = next_segment();
+    /// One thread calls this, when the barriers of the blocks that share tokens are ready.
+    /// @param work the block's first, from `order`.
+    __device__ __forceinline__ void run(TileOrder& order, Work<kConfig> work) {
+        // What can be done before the grid before has ended is.
+        ptx::prefetch_tensor_map(&params_.activations);
+        find_rows(work);
+        expect_first_stages(work);
         if constexpr (!kConfig.swaps_operands()) ptx::wait_for_previous_grid();
-        for (; has_segment; has_segment = next_segment()) {
-            const int32_t end = segment_.k_end * kConfig.token_stages_per_step();
-            for (int32_t i = segment_.k_begin * kConfig.token_stages_per_step(); i < end; ++i) fill_stage(i);
+        bool is_first = true;
+        while (true) {
+            const int32_t end = work.segment.k_end * kConfig.token_stages_per_step();
+#pragma unroll 1
+            for (int32_t i = work.segment.k_begin * kConfig.token_stages_per_step(); i < end; ++i) {
+                fill_stage(i);
+                if (kConfig.awaits_first_stage() && is_first) {
+                    ptx::mbarrier_wait(shared_ + Plan::tokens_full(0), 0);
+                    is_first = false;
+                }
+            }
+            if (!work.next(order)) break;
+            find_rows(work);
         }
         if constexpr (kConfig.cluster_rows > 1) {
             for (int i = 0; i < kConfig.stages; ++i, ring_.advance()) wait_until_empty();
@@ -43,28 +55,34 @@ class TokenLoader {
     /// Of tokens that several blocks have in common, each loads a share for all.
     static constexpr int kShare = kConfig.block_tokens / kConfig.cluster_rows;
 
-    __device__ __forceinline__ bool next_segment() {
-        if (!order_.next(segment_)) return false;
-        int32_t row_tile, token_tile;
-        order_.coordinates(segment_.tile, row_tile, token_tile);
-        token_ =
-            (token_tile * kConfig.cluster_tokens + static_cast<int32_t>(ClusterRank<kConfig>::tokens())) *
-            kConfig.block_tokens;
-        bytes_ = kConfig.k_groups * 128 * rows_inside(params_.m - token_, kConfig.block_tokens);
-        token_ += static_cast<int32_t>(first_of_share());
+    __device__ __forceinline__ void find_rows(const Work<kConfig>& work) {
+        bytes_ = kConfig.k_groups * 128 * rows_inside(params_.m - work.token(), kConfig.block_tokens);
+        token_ = work.token() + static_cast<int32_t>(first_of_share());
         rows_ = rows_inside(params_.m - token_, kShare);
-        return true;
     }
 
     __device__ __forceinline__ static uint32_t first_of_share() {
         return ClusterRank<kConfig>::rows() * kShare;
     }
 
+    /// All stages are empty at first: nothing but copies is left to be done later.
+    __device__ __forceinline__ void expect_first_stages(const Work<kConfig>& work) {
+        const int32_t steps = work.segment.k_end - work.segment.k_begin;
+        expected_ = min(kConfig.stages, steps * kConfig.token_stages_per_step());
+        for (int32_t i = 0; i < expected_; ++i) {
+            ptx::mbarrier_arrive_expect_tx(shared_ + Plan::tokens_full(i), bytes_);
+        }
+    }
+
     __device__ __forceinline__ void fill_stage(int32_t number) {
         const uint32_t full = shared_ + Plan::tokens_full(ring_.stage);
         const uint32_t base = shared_ + ring_.stage * Plan::kStageBytes + first_of_share() * 128;
-        wait_until_empty();
-        ptx::mbarrier_arrive_expect_tx(full, bytes_);
+        if (expected_ > 0) {
+            --expected_;
+        } else {
+            wait_until_empty();
+            ptx::mbarrier_arrive_expect_tx(full, bytes_);
+        }
         const auto* map = rows_ == kShare ? &params_.activations : &params_.last_activations;
 #pragma unroll
         for (int q = 0; q < kConfig.k_groups; ++q) {
@@ -82,12 +100,12 @@ class TokenLoader {
     const kernels::GemmParams& params_;
     uint32_t shared_;
     uint64_t policy_;
-    TileOrder order_;
-    Segment segment_;
     /// The first token that this block loads, how many, and the bytes of all that reach its stage.
     int32_t token_ = 0;
     int32_t rows_ = 0;
     uint32_t bytes_ = 0;
+    /// Stages to come next that expect their bytes already.
+    int32_t expected_ = 0;
     Ring<kConfig.stages> ring_;
 };
 

@@ -7,7 +7,7 @@
 #include "cluster_load.cuh"
 #include "ring.cuh"
 #include "shared_plan.cuh"
-#include "tile_order.cuh"
+#include "work.cuh"
 
 namespace nestedfp::gemm {
 
@@ -19,31 +19,31 @@ class WeightLoader {
     using Plan = SharedPlan<kConfig>;
 
    public:
-    __device__ __forceinline__ WeightLoader(const kernels::GemmParams& params, uint32_t shared,
-                                            const TileOrder& order)
+    __device__ __forceinline__ WeightLoader(const kernels::GemmParams& params, uint32_t shared)
         : params_(params),
           shared_(shared),
           policy_(!params.weights_stream     ? ptx::kEvictNormal
                   : kConfig.swaps_operands() ? ptx::kEvictLast
-                                             : ptx::kEvictFirst),
-          order_(order) {}
+                                             : ptx::kEvictFirst) {}
 
     /// One thread calls this, when the barriers of the blocks that share weights are ready.
-    __device__ __forceinline__ void run() {
+    /// @param work the block's first, from `order`.
+    __device__ __forceinline__ void run(TileOrder& order, Work<kConfig> work) {
         // What the kernel before this one may have written.
         if constexpr (kConfig.swaps_operands()) ptx::wait_for_previous_grid();
-        Segment segment;
-        while (order_.next(segment)) {
-            int32_t row_tile, token_tile;
-            order_.coordinates(segment.tile, row_tile, token_tile);
-            const int32_t row =
-                (row_tile * kConfig.cluster_rows + static_cast<int32_t>(ClusterRank<kConfig>::rows())) *
-                kConfig.block_rows();
-            const int32_t end = segment.k_end * kConfig.weight_stages_per_step();
-            for (int32_t i = segment.k_begin * kConfig.weight_stages_per_step(); i < end; ++i) {
+        bool is_first = true;
+        do {
+            const int32_t row = work.row(0);
+            const int32_t end = work.segment.k_end * kConfig.weight_stages_per_step();
+#pragma unroll 1
+            for (int32_t i = work.segment.k_begin * kConfig.weight_stages_per_step(); i < end; ++i) {
                 fill_stage(i, row);
+                if (kConfig.awaits_first_stage() && is_first) {
+                    ptx::mbarrier_wait(shared_ + Plan::weights_full(0), 0);
+                    is_first = false;
+                }
             }
-        }
+        } while (work.next(order));
         // Other blocks arrive at this one's barriers: it may leave only when they have.
         if constexpr (kConfig.cluster_tokens > 1) {
             for (int i = 0; i < kConfig.weight_stages; ++i, ring_.advance()) wait_until_empty();
@@ -105,7 +105,6 @@ class WeightLoader {
     const kernels::GemmParams& params_;
     uint32_t shared_;
     uint64_t policy_;
-    TileOrder order_;
     Ring<kConfig.weight_stages> ring_;
 };
 

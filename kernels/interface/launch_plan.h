@@ -129,7 +129,18 @@ inline LaunchPlan plan_launch(const GemmConfig& config, Schedule schedule, int32
         used = steps < clusters ? static_cast<int32_t>(steps) : clusters;
         p.cut_tiles = tiles < clusters ? tiles : rest + clusters;
         slots = used;
+        p.share_steps = p.cut_tiles * p.k_tiles / used;
+        p.share_rest = p.cut_tiles * p.k_tiles % used;
+        p.by_clusters = divisor_of(used);
     }
+    const int32_t last_width = p.token_tiles % p.group_tokens;
+    p.by_parts = divisor_of(p.parts > 0 ? p.parts : 1);
+    p.part_steps = divide(p.k_tiles, p.by_parts).quotient;
+    p.part_rest = divide(p.k_tiles, p.by_parts).rest;
+    p.by_k_tiles = divisor_of(p.k_tiles);
+    p.by_group = divisor_of(p.group_tokens * p.row_tiles);
+    p.by_width = divisor_of(p.group_tokens);
+    p.by_last_width = divisor_of(last_width > 0 ? last_width : p.group_tokens);
     p.cut_last = schedule == Schedule::kSplitLast;
     plan.grid = static_cast<uint32_t>(used * config.cluster());
     plan.block = static_cast<uint32_t>(config.threads());

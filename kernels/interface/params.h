@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "divisor.h"
+
 namespace nestedfp::kernels {
 
 /// A CUtensorMap: the driver writes it, the copy engine reads it.
@@ -34,6 +36,44 @@ struct alignas(64) GemmParams {
     TensorMap last_weights;
     TensorMap last_activations;
     TensorMap out;
+    // What decides the first segment of a block lies together: the first access to a line of parameters takes
+    // hundreds of cycles.
+
+    /// So many tiles are cut along K, the rest go whole.
+    int32_t cut_tiles;
+    /// The cut tiles are the last of the order, not the first.
+    int32_t cut_last;
+    /// Tiles of a cluster: BLOCK_ROWS * CLUSTER_ROWS rows of N, BLOCK_TOKENS * CLUSTER_TOKENS of M.
+    int32_t row_tiles;
+    int32_t token_tiles;
+    /// Steps of BLOCK_K along K.
+    int32_t k_tiles;
+    /// Token tiles that neighbouring clusters share out before the next rows: keeps both operands in L2.
+    int32_t group_tokens;
+    /// The tiles of a group of `group_tokens`; the token tiles of a group, and of the last one.
+    Divisor by_group;
+    Divisor by_width;
+    Divisor by_last_width;
+    int32_t m;
+    int32_t n;
+    /// The layer's weights are read once: they may leave the L2 first.
+    int32_t weights_stream;
+    /// Groups of 128 along K that the lower plane has.
+    int32_t lower_groups;
+
+    /// Parts that a cut tile has, of `part_steps` steps and the first `part_rest` of one more; 0: all steps
+    /// of the cut tiles are shared out to the clusters (stream-K).
+    int32_t parts;
+    int32_t part_steps;
+    int32_t part_rest;
+    /// Of the steps of the cut tiles, the quotient by the clusters of the grid and the rest; stream-K alone.
+    int32_t share_steps;
+    int32_t share_rest;
+    Divisor by_clusters;
+    /// `parts`, or 1; `k_tiles`.
+    Divisor by_parts;
+    Divisor by_k_tiles;
+
     /// [N]: 2^s for words, 2^(s-8) for an upper plane alone.
     const float* row_scale;
     /// [M]; where GemmConfig::is_e4m3() alone.
@@ -44,26 +84,6 @@ struct alignas(64) GemmParams {
     /// Which launch of those that cut tiles this is, times kLaunchUnits. Zero before the first; launches that
     /// share `partials` share it.
     uint64_t* launches;
-    int32_t m;
-    int32_t n;
-    /// Steps of BLOCK_K along K.
-    int32_t k_tiles;
-    /// Tiles of a cluster: BLOCK_ROWS * CLUSTER_ROWS rows of N, BLOCK_TOKENS * CLUSTER_TOKENS of M.
-    int32_t row_tiles;
-    int32_t token_tiles;
-    /// So many tiles are cut along K, the rest go whole.
-    int32_t cut_tiles;
-    /// The cut tiles are the last of the order, not the first.
-    int32_t cut_last;
-    /// Parts of equal length that a cut tile has; 0: all steps of the cut tiles are shared out evenly
-    /// (stream-K).
-    int32_t parts;
-    /// Token tiles that neighbouring clusters share out before the next rows: keeps both operands in L2.
-    int32_t group_tokens;
-    /// The layer's weights are read once: they may leave the L2 first.
-    int32_t weights_stream;
-    /// Groups of 128 along K that the lower plane has.
-    int32_t lower_groups;
 };
 
 }  // namespace nestedfp::kernels

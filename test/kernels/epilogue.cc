@@ -64,6 +64,7 @@ void barrier_sync(int) {
     wait_as(Thread::kWaitsForAll);
 }
 inline void fence_proxy_async() {}
+inline void prefetch_tensor_map(const void*) {}
 inline void store_shared_float(uint32_t at, float value) { std::memcpy(shared_memory + at, &value, 4); }
 inline float2 load_shared_float2(uint32_t at) {
     misaligned += at % 8 != 0;

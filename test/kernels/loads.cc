@@ -22,15 +22,16 @@ using std::min;
 struct Waits {
     uint32_t barrier;
     uint32_t parity;
-    bool previous_grid;
 };
 static Waits waits;
+static bool has_previous_grid_ended;
 
 /// What a loader does in one stage of its ring.
 struct Fill {
     Waits waits;
     uint32_t barrier = 0;
     uint32_t expected = 0;
+    bool is_awaited = false;
     struct Load {
         uint32_t to;
         const void* map;
@@ -38,26 +39,48 @@ struct Fill {
         int32_t row;
         uint32_t barrier;
         uint32_t blocks;
+        bool has_previous_grid_ended;
     };
     std::vector<Load> loads;
 };
 static std::vector<Fill>* fills;
 
+/// The last that counts on this barrier.
+static Fill* fill_of(uint32_t barrier) {
+    const auto found = std::find_if(fills->rbegin(), fills->rend(), [&](const Fill& f) { return f.barrier == barrier; });
+    return found == fills->rend() ? nullptr : &*found;
+}
+
+static int lonely_loads = 0;
+static int endless_waits = 0;
+
 // The headers of these functions are empty in the copy of kernels/ that this is compiled against.
 namespace nestedfp::ptx {
 inline constexpr uint64_t kEvictNormal = 0, kEvictFirst = 1, kEvictLast = 2;
-inline void wait_for_previous_grid() { waits.previous_grid = true; }
+inline void wait_for_previous_grid() { has_previous_grid_ended = true; }
+inline void prefetch_tensor_map(const void*) {}
 inline void mbarrier_wait(uint32_t barrier, uint32_t parity) {
-    waits.barrier = barrier;
-    waits.parity = parity;
+    Fill* fill = fill_of(barrier);
+    if (fill == nullptr) {
+        waits = {barrier, parity};
+    } else {
+        fill->is_awaited = true;
+        endless_waits += fill != &fills->front() || parity != 0;
+    }
 }
 inline void mbarrier_arrive_expect_tx(uint32_t barrier, uint32_t bytes) {
-    fills->push_back({waits, barrier, bytes, {}});
-    waits.barrier = ~0u;  // the next stage needs a wait of its own
+    fills->push_back({waits, barrier, bytes, false, {}});
+    waits = {~0u, 0};  // the next stage needs a wait of its own
 }
 inline void tma_load_multicast(uint32_t to, const void* map, int32_t column, int32_t row, uint32_t barrier,
                                uint16_t blocks, uint64_t) {
-    fills->back().loads.push_back({to, map, column, row, barrier, blocks});
+    Fill* fill = fill_of(barrier);
+    if (fill == nullptr) {
+        ++lonely_loads;
+    } else {
+        endless_waits += fill->is_awaited;
+        fill->loads.push_back({to, map, column, row, barrier, blocks, has_previous_grid_ended});
+    }
 }
 inline void tma_load(uint32_t to, const void* map, int32_t column, int32_t row, uint32_t barrier,
                      uint64_t policy) {
@@ -123,12 +146,15 @@ void check_ring(const Problem& p, const std::vector<std::vector<Fill>>& blocks,
 void check_waits(const Problem& p, const std::vector<Fill>& fills_of_block, uint32_t first_empty, int stages,
                  bool are_activations) {
     for (size_t at = 0; at < fills_of_block.size(); ++at) {
-        const Waits& waits_of_fill = fills_of_block[at].waits;
+        const Fill& fill = fills_of_block[at];
         const uint32_t round = static_cast<uint32_t>(at) / stages, stage = static_cast<uint32_t>(at) % stages;
-        require(waits_of_fill.barrier == first_empty + 8 * stage && waits_of_fill.parity == (round & 1 ^ 1), p,
-                "a stage is filled when it is empty");
-        require(!are_activations || waits_of_fill.previous_grid, p,
-                "activations are loaded when the kernel before has ended");
+        const bool has_waited =
+            fill.waits.barrier == first_empty + 8 * stage && fill.waits.parity == (round & 1 ^ 1);
+        require(round == 0 || has_waited, p, "a stage is filled when it is empty");
+        for (const Fill::Load& load : fill.loads) {
+            require(!are_activations || load.has_previous_grid_ended, p,
+                    "activations are loaded when the kernel before has ended");
+        }
     }
 }
 
@@ -220,12 +246,20 @@ void check(const Problem& p) {
         const gemm::TileOrder order(params, static_cast<int32_t>(cluster), static_cast<int32_t>(clusters));
         for (uint32_t rank = 0; rank < plan.cluster; ++rank) {
             blockIdx.x = cluster * plan.cluster + rank;
-            waits = {};
-            fills = &weights[rank];
-            gemm::WeightLoader<kConfig>(params, 0, order).run();
-            waits = {};
-            fills = &tokens[rank];
-            gemm::TokenLoader<kConfig>(params, 0, order).run();
+            lonely_loads = endless_waits = 0;
+            const auto run = [&](auto loader, std::vector<Fill>& into) {
+                waits = {~0u, 0};
+                has_previous_grid_ended = false;
+                fills = &into;
+                gemm::TileOrder order_of_loader = order;
+                gemm::Work<kConfig> first;
+                require(first.next(order_of_loader), p, "a block has work");
+                loader.run(order_of_loader, first);
+            };
+            run(gemm::WeightLoader<kConfig>(params, 0), weights[rank]);
+            run(gemm::TokenLoader<kConfig>(params, 0), tokens[rank]);
+            require(lonely_loads == 0, p, "a stage expects bytes before it is loaded");
+            require(endless_waits == 0, p, "a loader waits for its first stage alone, when its copies are under way");
             using Plan = gemm::SharedPlan<kConfig>;
             check_waits(p, weights[rank], Plan::weights_empty(0), kConfig.weight_stages, kConfig.swaps_operands());
             check_waits(p, tokens[rank], Plan::tokens_empty(0), kConfig.stages, !kConfig.swaps_operands());

@@ -39,3 +39,14 @@ test("blocks of a cut tile add what the others left in this launch, of every con
 test("each of the 32,512 eligible words comes back from its upper byte and residual", () => {
   assert.deepEqual(linesOf("rebuild.cc"), ["32512 words, 0 wrong"]);
 });
+
+test("whole blocks come to their end whatever comes first, and nobody arrives at one that has left", (t) => {
+  const lines = linesOf("roles.cc", "-O0");
+  assert.deepEqual(lines.slice(0, -1), []);
+  assert.match(lines.at(-1) ?? "", /^\d{4} problems, 0 rules broken$/);
+  t.diagnostic(lines.at(-1) ?? "");
+});
+
+test("division by what is known beforehand is division", () => {
+  assert.match(linesOf("divisor.cc").join("\n"), /^\d{7} divisions, 0 wrong$/);
+});
