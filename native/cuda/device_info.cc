@@ -12,6 +12,12 @@ int attribute(DeviceAttribute which, DeviceOrdinal device) {
     return value;
 }
 
+/// Two transfers a clock.
+double memory_bandwidth(DeviceOrdinal device) {
+    const double clock_hz = 1e3 * attribute(kMemoryClockRate, device);
+    return 2 * clock_hz * attribute(kGlobalMemoryBusWidth, device) / 8;
+}
+
 }  // namespace
 
 std::string driver_cuda_version() {
@@ -41,6 +47,7 @@ DeviceInfo device_info(int ordinal) {
             .minor = attribute(kComputeCapabilityMinor, device),
             .sm_count = attribute(kMultiprocessorCount, device),
             .memory_bytes = memory,
+            .memory_bandwidth = memory_bandwidth(device),
             .l2_bytes = static_cast<size_t>(attribute(kL2CacheSize, device)),
             .shared_bytes_per_block = static_cast<size_t>(attribute(kMaxSharedMemoryPerBlockOptin, device)),
             .pci_bus_id = bus};

@@ -15,6 +15,8 @@ struct DeviceInfo {
     int minor;
     int sm_count;
     size_t memory_bytes;
+    /// Bytes per second that the memory's clock and width give; 0 where the driver does not tell.
+    double memory_bandwidth;
     size_t l2_bytes;
     size_t shared_bytes_per_block;
     /// "00000000:01:00.0", by which NVML knows the device.

@@ -23,6 +23,10 @@ constexpr Result kErrorNoDevice = 100;
 
 enum DeviceAttribute : int {
     kMultiprocessorCount = 16,
+    /// In kHz.
+    kMemoryClockRate = 36,
+    /// In bits.
+    kGlobalMemoryBusWidth = 37,
     kL2CacheSize = 38,
     kComputeCapabilityMajor = 75,
     kComputeCapabilityMinor = 76,

@@ -22,6 +22,7 @@ Napi::Object to_js(Napi::Env env, const cuda::DeviceInfo& info) {
         Napi::String::New(env, std::to_string(info.major) + "." + std::to_string(info.minor));
     object["smCount"] = Napi::Number::New(env, info.sm_count);
     object["memoryBytes"] = number(env, info.memory_bytes);
+    object["memoryBandwidth"] = Napi::Number::New(env, info.memory_bandwidth);
     object["l2Bytes"] = number(env, info.l2_bytes);
     return object;
 }

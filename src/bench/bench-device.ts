@@ -8,6 +8,8 @@ export type BenchDeviceInfo = {
   readonly computeCapability?: string;
   readonly smCount?: number;
   readonly memoryBytes?: number;
+  /** What the memory's clock and width give, in bytes per second. */
+  readonly memoryBandwidth?: number;
   /** "580.159.04 (CUDA 13.0)" */
   readonly driver?: string;
   /** { cublaslt: "13.1.0" } */

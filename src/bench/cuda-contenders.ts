@@ -2,7 +2,7 @@ import type { Precision } from "../device/device.ts";
 import type { NativeGemmConfig } from "../native/binding.ts";
 
 import type { Contender } from "./bench-device.ts";
-import { kernelCost, libraryCost, type Point, type Schedule } from "./kernel-cost.ts";
+import { type Gpu, kernelCost, libraryCost, type Point, type Schedule } from "./kernel-cost.ts";
 
 const schedules: readonly Schedule[] = ["whole", "split", "split-last", "stream"];
 
@@ -56,7 +56,7 @@ export function cudaContenders(
   configs: readonly NativeGemmConfig[],
   kernel: Precision,
   point: Point,
-  smCount: number,
+  gpu: Gpu,
   { tuned = [], sums = "fast" }: { tuned?: readonly TunedConfig[]; sums?: Fp8Sums } = {},
 ): Contender[] {
   const kinds = (kernel === "nested-fp8" ? nestedFp8Weights[sums] : fp16Weights[kernel]) ?? [];
@@ -65,14 +65,14 @@ export function cudaContenders(
     .flatMap((config) =>
       schedules.map((schedule) => ({
         config: `${config.name}/${schedule}`,
-        us: kernelCost(config, schedule, point, smCount),
+        us: kernelCost(config, schedule, point, gpu),
         isApplicable: isApplicable(config, ofKernel, point.m),
       })),
     )
     .concat(
       upperPlaneConfigs(kernel, sums).map((config) => ({
         config,
-        us: libraryCost(point),
+        us: libraryCost(point, gpu),
         isApplicable: true,
       })),
     )

@@ -7,7 +7,7 @@ import { kernelsFingerprint } from "../native/kernels-fingerprint.ts";
 
 import type { BenchDevice, BenchDeviceInfo, BenchLayer, Check, Contender } from "./bench-device.ts";
 import { cudaContenders, type Fp8Sums, type TunedConfig } from "./cuda-contenders.ts";
-import type { Point } from "./kernel-cost.ts";
+import type { Gpu, Point } from "./kernel-cost.ts";
 
 /** The configurations measured to be fastest on this device at a point, or at the numbers of tokens around it. */
 export type Tuned = (point: Point & { readonly kernel: Precision }) => readonly TunedConfig[];
@@ -22,6 +22,9 @@ export type CudaBenchOptions = {
   readonly kernels?: string | undefined;
 };
 
+/** Where the driver does not tell, as of some virtual GPUs. */
+const h100Bandwidth = 3.35e12;
+
 /** Of the random weights: what layers of large models have. */
 const sigma = 0.02;
 
@@ -35,11 +38,12 @@ export async function createCudaBenchDevice(options: CudaBenchOptions = {}): Pro
   const native = new addon.CudaSession(options.ordinal ?? 0, folder);
   try {
     const gpu = await asMachineError(native.open(), "no usable GPU: ");
-    const info: BenchDeviceInfo & { readonly smCount: number } = {
+    const info: BenchDeviceInfo & Gpu = {
       kind: "cuda",
       name: gpu.name,
       computeCapability: gpu.computeCapability,
       smCount: gpu.smCount,
+      memoryBandwidth: gpu.memoryBandwidth || h100Bandwidth,
       memoryBytes: gpu.memoryBytes,
       driver: gpu.driver,
       libraries: {
@@ -55,14 +59,14 @@ export async function createCudaBenchDevice(options: CudaBenchOptions = {}): Pro
 }
 
 class CudaBenchDevice implements BenchDevice {
-  readonly info: BenchDeviceInfo & { readonly smCount: number };
+  readonly info: BenchDeviceInfo & Gpu;
   readonly #native: NativeCudaSession;
   readonly #configs: readonly NativeGemmConfig[];
   readonly #options: CudaBenchOptions;
 
   constructor(
     native: NativeCudaSession,
-    info: BenchDeviceInfo & { readonly smCount: number },
+    info: BenchDeviceInfo & Gpu,
     configs: readonly NativeGemmConfig[],
     options: CudaBenchOptions,
   ) {
@@ -81,7 +85,7 @@ class CudaBenchDevice implements BenchDevice {
     const contenders = (kernel: Precision, m: number): Contender[] => {
       const tuned = this.#options.tuned?.({ kernel, n, k, m }) ?? [];
       const { fp8Sums: sums = "fast" } = this.#options;
-      return cudaContenders(this.#configs, kernel, { n, k, m }, this.info.smCount, { tuned, sums });
+      return cudaContenders(this.#configs, kernel, { n, k, m }, this.info, { tuned, sums });
     };
     return new CudaBenchLayer(this.#native, id, contenders);
   }

@@ -3,6 +3,9 @@ import type { NativeGemmConfig } from "../native/binding.ts";
 /** One linear layer at a number of tokens. */
 export type Point = { readonly n: number; readonly k: number; readonly m: number };
 
+/** What of a GPU decides the cost; memoryBandwidth in bytes per second. */
+export type Gpu = { readonly smCount: number; readonly memoryBandwidth: number };
+
 /**
  * How tiles are shared out: each whole, those of the last wave cut along K in equal parts and done first or last, or
  * stream-K.
@@ -10,17 +13,16 @@ export type Point = { readonly n: number; readonly k: number; readonly m: number
 export type Schedule = "whole" | "split" | "split-last" | "stream";
 
 /**
- * What one kind of kernel costs, in microseconds of one H100 80GB HBM3. Fitted to a sweep of 2026-11-23, cold weights,
- * over the 54 shapes of all presets at 12 M and 12 of them at 9 more, by least squares of log time, the fast ones of a
- * point weighing most. What the model picked for shapes left out of the fit (a sixth at a time) took 1.034 (nested FP16)
- * and 1.026 (nested FP8) times as long as the best contender in the geometric mean, 1.33 and 1.25 at worst. Only
- * contenders of the sweep count there, which had none but "whole" from 12 full waves on. The constants rank; not each is
- * a physical quantity.
+ * What one kind of kernel costs, in microseconds. Fitted to a sweep on an H200 on 2026-12-01, cold weights, over the 54
+ * shapes of all presets at 12 M, by least squares of log time, the fast ones of a point weighing most; of each point the
+ * sweep has those that ranked first before. What the model picks for shapes left out of the fit (a sixth at a time) takes
+ * 1.021 (nested FP16) and 1.023 (nested FP8) times as long as the best of the sweep in the geometric mean. The
+ * constants rank; not each is a physical quantity.
  */
 type Costs = {
   /** Once. */
   readonly launch: number;
-  /** Of memory, in TB/s, and the share of that which weights cost that are read again for more tokens. */
+  /** The share of the memory's bandwidth, and of that the share which weights cost that are read again for more tokens. */
   readonly bandwidth: number;
   readonly again: number;
   /** A step along K: whatever the tile, per 10^6 weights of it for their rebuild, and for each 64 tokens on top. */
@@ -41,40 +43,44 @@ type Costs = {
   readonly streamShare: number;
   /** How much longer a warpgroup that is alone in its block takes to multiply, as a share. */
   readonly alone: number;
+  /** What a block draws from the memory at most, in TB/s, where so few are at work that they do not use all of it. */
+  readonly draw: number;
 };
 
 const nested16: Costs = {
-  launch: 0.6853,
-  bandwidth: 3.152,
-  again: 0.5639,
-  step: 0.08848,
-  rebuild: 11.02,
-  multiply: 20.17,
-  l2: 0.09716,
-  tile: 0.5706,
-  cut: 1.335,
-  part: 0.1067,
-  partSums: 0.7672,
-  cutFirst: 0.07068,
-  streamShare: 0.2242,
-  alone: 0.04256,
+  launch: 1.038,
+  bandwidth: 0.938,
+  again: 0.8388,
+  step: 0.06531,
+  rebuild: 4.713,
+  multiply: 22.58,
+  l2: 0.1274,
+  tile: 0.4274,
+  cut: 0.8673,
+  part: 0.1888,
+  partSums: 0.4267,
+  cutFirst: 0.0597,
+  streamShare: 0.07104,
+  alone: 0.04087,
+  draw: 0.07499,
 };
 
 const w8a8: Costs = {
-  launch: 0.562,
-  bandwidth: 3.129,
-  again: 0.5249,
-  step: 0.001977,
-  rebuild: 0.009119,
-  multiply: 13.15,
-  l2: 0.09653,
-  tile: 0.8819,
-  cut: 1.223,
-  part: 0.001113,
-  partSums: 1.209,
-  cutFirst: 0.2367,
-  streamShare: 0.2571,
-  alone: 0.1505,
+  launch: 0.8599,
+  bandwidth: 0.9116,
+  again: 0.8161,
+  step: 0,
+  rebuild: 0,
+  multiply: 13.08,
+  l2: 0.131,
+  tile: 0.6167,
+  cut: 0.6811,
+  part: 0.135,
+  partSums: 0.7367,
+  cutFirst: 0,
+  streamShare: 0.1052,
+  alone: 0.1167,
+  draw: 0.1212,
 };
 
 const costsOf: Readonly<Record<NativeGemmConfig["weights"], Costs>> = {
@@ -82,39 +88,41 @@ const costsOf: Readonly<Record<NativeGemmConfig["weights"], Costs>> = {
   // Not fitted on its own: with these constants what the model picks takes 1.028 times as long as the best.
   plain16: nested16,
   w8a16: {
-    launch: 1.765,
-    bandwidth: 3.117,
-    again: 0.1827,
-    step: 0.001073,
-    rebuild: 20.97,
-    multiply: 10.98,
-    l2: 0.6456,
-    tile: 0.1186,
-    cut: 0.8513,
-    part: 0.1453,
-    partSums: 0.2862,
-    cutFirst: 0.1651,
-    streamShare: 0.3098,
+    launch: 1.403,
+    bandwidth: 0.9471,
+    again: 0.5042,
+    step: 0.002303,
+    rebuild: 19.23,
+    multiply: 9.128,
+    l2: 0.6572,
+    tile: 0.1781,
+    cut: 0.6887,
+    part: 0.1483,
+    partSums: 1.304,
+    cutFirst: 0,
+    streamShare: 0.07761,
     alone: 0.1,
+    draw: 0.1212,
   },
   w8a8,
   // Not fitted on its own either: of 64 points of an H100, what the model picks took 1.03 times as long as the best.
   w8a8f32: w8a8,
   a8w8: {
-    launch: 0.7095,
-    bandwidth: 4.379,
-    again: 0.4455,
-    step: 0.03572,
-    rebuild: 2.338,
-    multiply: 11.84,
-    l2: 0.0855,
-    tile: 0.9629,
-    cut: 0.886,
-    part: 0.0002746,
-    partSums: 1.644,
-    cutFirst: 0.4988,
-    streamShare: 0.1604,
-    alone: 0.1,
+    launch: 0.6816,
+    bandwidth: 0.9877,
+    again: 2.386,
+    step: 0.01034,
+    rebuild: 0,
+    multiply: 12.79,
+    l2: 0.1032,
+    tile: 0.9783,
+    cut: 0.514,
+    part: 0.3304,
+    partSums: 0.6364,
+    cutFirst: 0.4307,
+    streamShare: 0.0658,
+    alone: 0.0002249,
+    draw: 0.1212,
   },
 };
 
@@ -123,7 +131,7 @@ export function kernelCost(
   config: NativeGemmConfig,
   schedule: Schedule,
   point: Point,
-  smCount: number,
+  { smCount, memoryBandwidth }: Gpu,
 ): number {
   const { blockRows, blockTokens, blockK, tokenStagesPerStep, clusterRows, clusterTokens, weights } = config;
   // Tokens are the rows of a tile where the operands have changed places.
@@ -158,14 +166,16 @@ export function kernelCost(
       ? m * k * (1 - 1 / Math.ceil(n / (blockRows * clusterRows)))
       : n * k * weightBytes * (1 - 1 / Math.ceil(m / (blockTokens * clusterTokens)));
   const bytes = n * k * weightBytes + m * k * tokenBytes + 2 * m * n + cost.again * again;
-  const memory = bytes / (cost.bandwidth * 1e6);
+  const bandwidth = (cost.bandwidth * memoryBandwidth) / 1e6;
+  const memory = bytes / bandwidth;
+  const drawn = last.busy * clusterRows * clusterTokens * cost.draw * 1e6;
   const sums = (blockRows * blockTokens * 4) / 131072;
   const share = (rest + (schedule === "stream" && full > 0 ? clusters : 0)) / tiles;
   const slower = schedule === "stream" ? 1 + cost.streamShare : 1;
   return (
     cost.launch +
     norm(last.fullSteps * step, memory * (1 - share)) +
-    norm(last.steps * step * slower, memory * share) +
+    norm(last.steps * step * slower, memory * share * norm(1, bandwidth / drawn)) +
     last.tiles * cost.tile +
     last.cuts * (cost.cut + (cost.part + cost.partSums * sums) * last.parts) +
     (schedule === "split" && full > 0 ? cost.cutFirst : 0)
@@ -173,10 +183,10 @@ export function kernelCost(
 }
 
 /** Of cuBLASLt with a scale per row and token. */
-export function libraryCost({ n, k, m }: Point): number {
-  const memory = (n * k + m * (3 * k + 2 * n)) / (2.807 * 1e6);
-  const waves = (n * Math.max(m, 128)) / (128 * 256 * 132) + 0.2156;
-  return 3.703 + norm(memory, waves * (k / 64) * 0.3997);
+export function libraryCost({ n, k, m }: Point, { smCount, memoryBandwidth }: Gpu): number {
+  const memory = (n * k + m * (3 * k + 2 * n)) / ((0.834 * memoryBandwidth) / 1e6);
+  const waves = (n * Math.max(m, 128)) / (128 * 256 * smCount) + 0.2404;
+  return 4.033 + norm(memory, waves * (k / 64) * 0.399);
 }
 
 type Waves = {
@@ -192,14 +202,21 @@ type Waves = {
 const mostStreamParts = 4;
 
 /**
- * Steps of the full waves and of the last, tiles that a block ends, times it meets others, and parts of a tile that
- * meet there; as plan_launch.
+ * Steps of the full waves and of the last, clusters that are at work there, tiles that a block ends, times it meets
+ * others, and parts of a tile that meet there; as plan_launch.
  */
 function lastWave(schedule: Schedule, waves: Waves) {
   const { full, rest, clusters, steps } = waves;
   if (schedule === "whole") {
     const isPartial = rest > 0 ? 1 : 0;
-    return { fullSteps: full * steps, steps: isPartial * steps, tiles: full + isPartial, cuts: 0, parts: 0 };
+    return {
+      fullSteps: full * steps,
+      steps: isPartial * steps,
+      busy: Math.max(1, rest),
+      tiles: full + isPartial,
+      cuts: 0,
+      parts: 0,
+    };
   }
   if (rest === 0) return undefined;
   // Done last they are worth it after whole ones only.
@@ -211,6 +228,7 @@ function lastWave(schedule: Schedule, waves: Waves) {
     return {
       fullSteps: full * steps,
       steps: (rounds * steps) / parts,
+      busy: (rest * parts) / rounds,
       tiles: full + rounds,
       cuts: rounds,
       parts,
@@ -222,6 +240,7 @@ function lastWave(schedule: Schedule, waves: Waves) {
   return {
     fullSteps: Math.max(0, full - 1) * steps,
     steps: Math.ceil((rest * steps) / clusters) + (full > 0 ? steps : 0),
+    busy: clusters,
     tiles: full + 1,
     cuts: 1,
     parts,

@@ -30,6 +30,8 @@ export type DeviceRecord = {
   readonly compute_capability: string | null;
   readonly sm_count: number | null;
   readonly memory_bytes: number | null;
+  /** What the memory's clock and width give, in bytes per second. */
+  readonly memory_bandwidth: number | null;
   readonly driver: string | null;
   readonly libraries: Readonly<Record<string, string>>;
 };
@@ -41,6 +43,7 @@ export function deviceRecord(info: BenchDeviceInfo): DeviceRecord {
     compute_capability: info.computeCapability ?? null,
     sm_count: info.smCount ?? null,
     memory_bytes: info.memoryBytes ?? null,
+    memory_bandwidth: info.memoryBandwidth ?? null,
     driver: info.driver ?? null,
     libraries: info.libraries,
   };

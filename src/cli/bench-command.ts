@@ -254,14 +254,21 @@ function tunePath(): string {
 
 /** What this user measured, over what is shipped. */
 async function tunedOn(info: BenchDeviceInfo, { quiet }: BenchFlags): Promise<readonly TuneEntry[]> {
-  const shipped = fileURLToPath(new URL("../../kernels/tune/h100.json", import.meta.url));
+  const shipped = fileURLToPath(new URL("../../kernels/tune/shipped.json", import.meta.url));
   const own = tunePath();
-  const { entries, isOfOtherKernels } = tunedEntries(await readTable(shipped), await readTable(own), info);
-  if (isOfOtherKernels && !quiet) {
-    process.stderr.write(
-      `Notice: what ${printable(own)} has of ${printable(info.name)} is of other kernels and not used; --tune replaces all of it\n`,
-    );
-  }
+  const { entries, isOfOtherKernels, standIn } = tunedEntries(
+    await readTable(shipped),
+    await readTable(own),
+    deviceRecord(info),
+  );
+  const device = printable(info.name);
+  const notices = [
+    isOfOtherKernels &&
+      `what ${printable(own)} has of ${device} is of other kernels and not used; --tune replaces all of it`,
+    standIn !== undefined &&
+      `no kernels were tuned on ${device}; those of ${printable(standIn)} are taken; --tune measures ${device}`,
+  ];
+  for (const notice of quiet ? [] : notices) if (notice) process.stderr.write(`Notice: ${notice}\n`);
   return entries;
 }
 

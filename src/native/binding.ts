@@ -170,6 +170,8 @@ export type NativeGpu = {
   readonly computeCapability: string;
   readonly smCount: number;
   readonly memoryBytes: number;
+  /** What the memory's clock and width give, in bytes per second; 0 where the driver does not tell. */
+  readonly memoryBandwidth: number;
   readonly l2Bytes: number;
 };
 

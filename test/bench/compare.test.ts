@@ -15,6 +15,7 @@ function resultOf(rows: readonly BenchRow[], device: Partial<ReadResult["device"
       compute_capability: null,
       sm_count: null,
       memory_bytes: null,
+      memory_bandwidth: null,
       driver: "580",
       libraries: { cublaslt: "13.1" },
       ...device,

@@ -11,6 +11,7 @@ export const fakeRun: Pick<BenchResult, "device" | "options" | "started"> = {
     compute_capability: "9.0",
     sm_count: 132,
     memory_bytes: 1,
+    memory_bandwidth: null,
     driver: "580",
     libraries: { cublaslt: "13.1" },
   },

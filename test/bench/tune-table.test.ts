@@ -15,11 +15,17 @@ import { FormatError } from "../../src/errors.ts";
 import { scratchDirectory } from "../convert/scratch.ts";
 import { rowOf } from "./rows.ts";
 
-const h100 = { name: "H100", driver: "580", libraries: { kernels: "aa" } };
+const h100 = {
+  name: "H100",
+  driver: "580",
+  sm_count: 132,
+  memory_bandwidth: 3.35e12,
+  libraries: { kernels: "aa" },
+};
 const entry = (m: number, config: string, us = 1) =>
   ({ kernel: "nested-fp16", n: 64, k: 32, m, config, us }) as const;
 
-test("the fastest configuration of each kernel and point is kept, quantiser included", () => {
+test("the fastest configuration of each kernel and point is kept, whatever its quantiser takes", () => {
   const rows = [
     rowOf("nested-fp16", {}, 5, { config: "a" }),
     rowOf("nested-fp16", {}, 4, { config: "b" }),
@@ -33,7 +39,7 @@ test("the fastest configuration of each kernel and point is kept, quantiser incl
     [
       [1, "b", 4],
       [2, "c", 9],
-      [1, "w8a16", 5],
+      [1, "w8a8", 3],
     ],
   );
 });
@@ -75,8 +81,29 @@ test("what the user measured goes before what is shipped, unless it is of other 
     "shipped",
     true,
   ]);
-  assert.deepEqual(found(own, { ...h100, name: "H200" }), [false]);
-  assert.deepEqual(found(own, { ...h100, name: "__proto__" }), [false]);
+  assert.deepEqual(found(own, { ...h100, name: "H100 PCIe", sm_count: 114 }), [false]);
+  assert.deepEqual(found(own, { ...h100, name: "__proto__", sm_count: 114 }), [false]);
+});
+
+test("a device that nothing is shipped for takes the entries of the one that is most like it", () => {
+  const unnamed = { ...h100, libraries: {} };
+  const h200 = { ...unnamed, name: "H200", memory_bandwidth: 4.9e12 };
+  const shipped = [unnamed, h200, { ...h200, name: "H20", sm_count: 78 }].reduce(
+    (table, device) => mergeTuneTable(table, device, [entry(1, device.name)]),
+    emptyTuneTable,
+  );
+  const found = (device: Partial<typeof h100>, own = emptyTuneTable) => {
+    const { entries, standIn } = tunedEntries(shipped, own, { ...h100, name: "GH200", ...device });
+    return [...entries.map(({ config }) => config), standIn];
+  };
+  assert.deepEqual(found({ memory_bandwidth: 4.02e12 }), ["H100", "H100"]);
+  assert.deepEqual(found({ memory_bandwidth: 4.1e12 }), ["H200", "H200"]);
+  assert.deepEqual(found({ sm_count: 78 }), ["H20", "H20"]);
+  assert.deepEqual(found({ sm_count: 114 }), [undefined]);
+  assert.deepEqual(found({ name: "H200" }), ["H200", undefined]);
+  // What the user measured there needs no word about the rest.
+  const own = mergeTuneTable(emptyTuneTable, { ...h100, name: "GH200" }, [entry(2, "own")]);
+  assert.deepEqual(found({}, own), ["H100", "own", undefined]);
 });
 
 test("what was measured at M is found, or else below and above it, and not for another shape", () => {

@@ -55,6 +55,15 @@ test("a row of an own kernel says what was launched", { skip }, async (t) => {
   assert.match(own?.details ?? "", /\d+ blocks/);
 });
 
+test("a device that no kernels were tuned on takes those of one like it, and that is said", {
+  skip,
+}, async (t) => {
+  const notice =
+    /^Notice: no kernels were tuned on fake; those of NVIDIA H100 80GB HBM3 are taken; --tune measures fake$/m;
+  assert.match((await bench(t, ["--json"])).stderr, notice);
+  assert.doesNotMatch((await bench(t, ["--json", "-q"])).stderr, /Notice/);
+});
+
 test("a table of the user's that is of other kernels is not used, and that is said", { skip }, async (t) => {
   const cache = await scratchDirectory(t);
   mkdirSync(join(cache, "nestedfp"));

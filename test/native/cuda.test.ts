@@ -140,6 +140,7 @@ test("every configuration is launched within the limits of the device on awkward
     computeCapability: "9.0",
     smCount: 132,
     memoryBytes: 2 ** 30,
+    memoryBandwidth: 3.35232e12,
     driver: "CUDA 13.0",
   });
   assert.deepEqual(Object.keys(libraries), ["kernels"]);

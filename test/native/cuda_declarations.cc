@@ -14,6 +14,8 @@ static_assert(sizeof(own::Result) == sizeof(CUresult) && sizeof(own::DeviceOrdin
 static_assert(std::is_same_v<own::DevicePointer, CUdeviceptr>);
 
 static_assert(int{own::kMultiprocessorCount} == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+static_assert(int{own::kMemoryClockRate} == CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE);
+static_assert(int{own::kGlobalMemoryBusWidth} == CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH);
 static_assert(int{own::kL2CacheSize} == CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE);
 static_assert(int{own::kComputeCapabilityMajor} == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
 static_assert(int{own::kComputeCapabilityMinor} == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);

@@ -89,6 +89,8 @@ EXPORT cuDeviceGetAttribute(int* value, DeviceAttribute attribute, DeviceOrdinal
     *value = attribute == kMultiprocessorCount      ? 132
              : attribute == kComputeCapabilityMajor ? (major == nullptr ? 9 : std::atoi(major))
              : attribute == kComputeCapabilityMinor ? 0
+             : attribute == kMemoryClockRate        ? 2619000
+             : attribute == kGlobalMemoryBusWidth   ? 5120
              : attribute == kL2CacheSize            ? 1 << 20
                                                     : static_cast<int>(kMostShared);
     return kSuccess;
