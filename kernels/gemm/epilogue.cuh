@@ -18,10 +18,7 @@ class Epilogue {
     static constexpr int kBufferBytes = kTokens * 128;
     static constexpr bool kByToken = kConfig.is_e4m3();
     static constexpr bool kSwaps = kConfig.swaps_operands();
-    static constexpr int kBatch = kConfig.block_tokens == kTokens ? 1
-                                  : kBuffers >= 8                 ? 4
-                                  : kBuffers >= 4                 ? 2
-                                                                  : 1;
+    static constexpr int kBatch = kBuffers >= 4 && kConfig.block_tokens > kTokens ? 2 : 1;
     static constexpr bool kInWeights = kConfig.stores_in_weights();
     static constexpr int kScales = (kConfig.block_tokens + 127) / 128;
 

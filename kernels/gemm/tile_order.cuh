@@ -43,13 +43,13 @@ class TileOrder {
         return segment.tile < whole_end();
     }
 
-    /// The last cluster that has a part of tile `tile` cut anywhere; clusters between the first and it all
-    /// have one.
+    /// The last cluster that has a part of tile `tile` cut anywhere, of which this one has the first; those
+    /// between have one too.
     __device__ __forceinline__ int32_t last_contributor(int32_t tile) const {
-        const int32_t last_step = (tile + 1) * params_.k_tiles - 1;
-        // The largest g with share_begin(g) <= last_step.
-        const int64_t steps = params_.cut_tiles * params_.k_tiles;
-        return static_cast<int32_t>(((static_cast<int64_t>(last_step) + 1) * clusters_ - 1) / steps);
+        const int32_t tile_end = (tile + 1) * params_.k_tiles;
+        int32_t last = cluster_;
+        while (share_begin(last + 1) < tile_end) ++last;
+        return last;
     }
 
     /// Tiles of neighbouring positions share rows or tokens, so that a wave of clusters finds both in the L2.

@@ -25,6 +25,8 @@ class Turn {
         "a group that has the turn loads weights while those after it still hold a stage for stores");
 
    public:
+    static constexpr bool takes_turns() { return kTakers > 1; }
+
     __device__ __forceinline__ explicit Turn(int warpgroup)
         : mine_(Barriers<kConfig>::turn(warpgroup)),
           next_(Barriers<kConfig>::turn(warpgroup + 1 == kTakers ? 0 : warpgroup + 1)) {

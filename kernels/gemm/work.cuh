@@ -6,8 +6,8 @@
 
 namespace nestedfp::gemm {
 
-/// What a warpgroup multiplies next. Found out while it multiplies: divisions and the first access to the
-/// parameters take hundreds of cycles.
+/// What a warpgroup multiplies next. Found out while it multiplies, but for the first: the way there takes
+/// hundreds of cycles.
 template <kernels::GemmConfig kConfig>
 struct Work {
     Segment segment;

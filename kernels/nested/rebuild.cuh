@@ -1,4 +1,4 @@
-// Four weights of two planes to four binary16 words, and of the upper plane alone.
+// Four weights of two planes to four binary16 words.
 #pragma once
 
 #include <cstdint>
@@ -6,12 +6,6 @@
 #include "../ptx/matrix.cuh"
 
 namespace nestedfp::nested {
-
-/// The same elements of the upper plane as E4M3 values in binary16; exact.
-__device__ __forceinline__ void widen(uint32_t upper, uint32_t& low, uint32_t& high) {
-    low = ptx::widen_e4m3x2(static_cast<uint16_t>(upper));
-    high = ptx::widen_e4m3x2(static_cast<uint16_t>(upper >> 16));
-}
 
 /// FORMAT.md section 1 on four weights, as device planes hold them (interface/planes.h): `upper` and
 /// `residual` hold elements k, k + 1, k + 8, k + 9 of a row. An E4M3 value times 2^-8, subnormals included,
@@ -23,7 +17,7 @@ __device__ __forceinline__ void widen(uint32_t upper, uint32_t& low, uint32_t& h
 __device__ __forceinline__ void rebuild(uint32_t upper, uint32_t residual, uint32_t& low, uint32_t& high) {
     constexpr uint32_t kTwoToMinus8 = 0x1c001c00u;
     uint32_t rounded_low, rounded_high;
-    widen(upper, rounded_low, rounded_high);
+    ptx::widen_e4m3x4(upper, rounded_low, rounded_high);
     // Bytes with their signs extended to 16 bits.
     const uint32_t residual_low = ptx::permute_bytes<0x9180>(residual, 0);
     const uint32_t residual_high = ptx::permute_bytes<0xb3a2>(residual, 0);

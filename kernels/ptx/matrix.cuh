@@ -99,11 +99,17 @@ __device__ __forceinline__ uint32_t permute_sums(float x, float y) {
     return out;
 }
 
-/// Two E4M3 bytes, exactly, to two binary16.
-__device__ __forceinline__ uint32_t widen_e4m3x2(uint16_t pair) {
-    uint32_t out;
-    asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(out) : "h"(pair));
-    return out;
+/// Four E4M3 bytes, exactly, to binary16: the lower two to `low`. Halves made by `mov` are operands of the
+/// conversion itself; those made by a shift cost an instruction of the integer pipe each.
+__device__ __forceinline__ void widen_e4m3x4(uint32_t bytes, uint32_t& low, uint32_t& high) {
+    asm("{\n"
+        ".reg .b16 first, second;\n"
+        "mov.b32 {first, second}, %2;\n"
+        "cvt.rn.f16x2.e4m3x2 %0, first;\n"
+        "cvt.rn.f16x2.e4m3x2 %1, second;\n"
+        "}"
+        : "=r"(low), "=r"(high)
+        : "r"(bytes));
 }
 
 /// Products of two pairs of binary16; subnormals are kept.

@@ -27,23 +27,6 @@ __device__ __forceinline__ void settle(float (&accumulators)[kCount]) {
     for (float& value : accumulators) asm volatile("" : "+f"(value)::"memory");
 }
 
-/// Instructions from below do not move to above. `small` is below 2^16, which the compiler does not know.
-/// (Half of the next chunk's rebuild went between two multiplications, and the second waited: layers with
-/// tiles of 128 x 128 or 128 x 176 took up to 1.03 times as long at 512 tokens.)
-__device__ __forceinline__ void end_basic_block(uint32_t small) {
-    asm volatile(
-        "{\n"
-        ".reg .pred is_small;\n"
-        "setp.lo.u32 is_small, %0, 65536;\n"
-        "@is_small bra next;\n"
-        "never:\n"
-        "nanosleep.u32 100;\n"
-        "bra never;\n"
-        "next:\n"
-        "}" ::"r"(small)
-        : "memory");
-}
-
 /// A K-major tile in shared memory with rows of 128 bytes, swizzled by 128 bytes: 8 rows every 1024 bytes.
 /// Addresses are in units of 16 bytes and stay below 2^14, so that an offset may be added to the low word.
 struct Descriptor {

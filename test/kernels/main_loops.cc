@@ -80,7 +80,6 @@ void wgmma_wait() {
 }
 template <int kCount>
 void settle(float (&)[kCount]) {}
-inline void end_basic_block(uint32_t) {}
 
 inline void mbarrier_wait(uint32_t barrier, uint32_t parity) { on_wait(barrier, parity); }
 inline void mbarrier_arrive(uint32_t barrier) { on_arrive(barrier); }
@@ -92,7 +91,10 @@ void barrier_arrive(int) {}
 inline uint4 load_shared_16(uint32_t at) { return read_shared(at); }
 
 // Not what they compute on a GPU, see rebuild.cc: that each word goes through them once shows all the same.
-inline uint32_t widen_e4m3x2(uint16_t bytes) { return bytes * 0x9e3779b1u; }
+inline void widen_e4m3x4(uint32_t bytes, uint32_t& low, uint32_t& high) {
+    low = (bytes & 0xffff) * 0x9e3779b1u;
+    high = (bytes >> 16) * 0x9e3779b1u;
+}
 template <uint32_t kSelect>
 uint32_t permute_bytes(uint32_t x, uint32_t y) {
     return (x ^ kSelect) * 0x85ebca6bu + y;
@@ -253,7 +255,7 @@ class Simulation {
                 const auto of_lower = static_cast<uint32_t>(Plan::plane(1, 0) - Plan::plane(0, 0));
                 nested::rebuild(upper, word_of(at + of_lower, j, fill), low, high);
             } else {
-                nested::widen(upper, low, high);
+                ptx::widen_e4m3x4(upper, low, high);
             }
             fragments[static_cast<size_t>(h)] = low;
             fragments[static_cast<size_t>(2 + h)] = high;

@@ -36,8 +36,12 @@ inline uint32_t half_of(double value) {
     if (found == magnitudes.end() || *found != std::fabs(value)) return 0x7e00;
     return static_cast<uint32_t>(found - magnitudes.begin()) | (std::signbit(value) ? 0x8000u : 0u);
 }
-inline uint32_t widen_e4m3x2(uint16_t pair) {
-    return half_of(value_of_e4m3(pair & 0xff)) | half_of(value_of_e4m3(pair >> 8)) << 16;
+inline void widen_e4m3x4(uint32_t bytes, uint32_t& low, uint32_t& high) {
+    const auto two = [](uint32_t pair) {
+        return half_of(value_of_e4m3(pair & 0xff)) | half_of(value_of_e4m3(pair >> 8 & 0xff)) << 16;
+    };
+    low = two(bytes);
+    high = two(bytes >> 16);
 }
 inline uint32_t multiply_half2(uint32_t x, uint32_t y) {
     const auto one = [](uint32_t a, uint32_t b) { return half_of(value_of_half(a) * value_of_half(b)); };

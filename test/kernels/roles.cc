@@ -1,6 +1,7 @@
-// Runs whole blocks on a CPU, for configurations of each kind: every warp is a routine that runs until it waits,
-// copies arrive in any order, and what may run next is chosen at random. Prints each problem in which some warp
-// waits for ever, or leaves a barrier behind that another block may still arrive at.
+// Runs whole blocks of every configuration on a CPU: every warp is a routine that runs until it waits, copies arrive
+// and stores are read in any order, the grid before ends at any time, and what may run next is chosen at random. Prints
+// each problem in which some warp waits for ever, leaves a barrier behind that another block may still arrive at, or
+// something is loaded or written where it is still read.
 #define __device__
 #define __forceinline__ inline
 #define __shared__
@@ -15,6 +16,8 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "require.h"
@@ -75,6 +78,10 @@ struct Block {
     std::map<uint32_t, Mbarrier> mbarriers;
     std::map<int, Named> named;
     std::map<uint32_t, uint32_t> words;
+    /// Where what a store is to read has been written, and no store has begun.
+    std::set<uint32_t> unread;
+    /// By its warp, pieces of weights that it has read.
+    std::map<uint32_t, int> weights_read;
     int warps_left = 0;
 };
 static std::vector<Block> blocks;
@@ -85,9 +92,30 @@ static int cluster_size, warps_of_block;
 static std::function<std::vector<uint32_t>(uint32_t barrier, uint32_t rank)> sharers;
 static bool has_left_early;
 
+/// A store that has not read all of its buffer. Those of a thread are in groups, of which it commits one after the
+/// other.
+struct Store {
+    uint32_t block, thread, from, group;
+};
+static std::vector<Store> stores;
+static std::map<std::pair<uint32_t, uint32_t>, uint32_t> groups_committed;
+static uint32_t groups_of(const Store& store) { return groups_committed[{store.block, store.thread}]; }
+/// What the present configuration has, in bytes from the start of shared memory.
+static uint32_t buffer_bytes, weights_begin, weights_end;
+static bool previous_grid_has_ended;
+/// Rules that a block breaks, by their names.
+static std::set<const char*> violated;
+static void must(bool holds, const char* rule) {
+    if (!holds) violated.insert(rule);
+}
+static bool overlaps(uint32_t one, uint32_t bytes, uint32_t other, uint32_t other_bytes) {
+    return one < other + other_bytes && other < one + bytes;
+}
+
 static Block& me() { return blocks[blockIdx.x]; }
 static void arrive(uint32_t block, uint32_t barrier, int64_t bytes, int count) {
     has_left_early |= blocks[block].warps_left == 0;
+    must(blocks[block].mbarriers.count(barrier) > 0, "nobody arrives at a barrier before it is initialised");
     Mbarrier& b = blocks[block].mbarriers[barrier];
     b.bytes += bytes;
     b.missing -= count;
@@ -111,7 +139,9 @@ inline constexpr uint64_t kEvictNormal = 0, kEvictFirst = 1, kEvictLast = 2;
 inline uint32_t shared_address(const void*) { return 0; }
 inline void prefetch_tensor_map(const void*) {}
 inline void launch_next_grid() {}
-inline void wait_for_previous_grid() {}
+inline void wait_for_previous_grid() {
+    wait_until([] { return previous_grid_has_ended; });
+}
 template <int kRegisters>
 void give_registers() {}
 template <int kRegisters>
@@ -157,24 +187,48 @@ inline void cluster_arrive() {
 }
 inline void cluster_wait() { wait_until(running->is_ready); }
 
-inline void tma_load_multicast(uint32_t, const void* map, int32_t, int32_t, uint32_t barrier, uint16_t to, uint64_t) {
+inline void tma_load_multicast(uint32_t at, const void* map, int32_t, int32_t, uint32_t barrier, uint16_t to,
+                               uint64_t) {
     const uint32_t first = blockIdx.x - blockIdx.x % static_cast<uint32_t>(cluster_size), own = blockIdx.x;
-    uint32_t bytes;
-    __builtin_memcpy(&bytes, map, sizeof bytes);
+    uint32_t copied[2];
+    __builtin_memcpy(copied, map, sizeof copied);
+    const auto [bytes, is_activations] = copied;
+    if (is_activations != 0) must(previous_grid_has_ended, "activations are loaded when the grid before has ended");
     for (uint32_t rank = 0; rank < 16; ++rank) {
         if (to == 0 ? first + rank != own : (to >> rank & 1) == 0) continue;
+        const uint32_t block = first + rank;
+        for (const Store& store : stores) {
+            must(store.block != block || !overlaps(at, bytes, store.from, buffer_bytes),
+                 "nothing is loaded where a store reads");
+        }
+        for (const uint32_t place : blocks[block].unread) {
+            must(!overlaps(at, bytes, place, 1), "nothing is loaded where a store will read");
+        }
         copies.push_back([=] { arrive(first + rank, barrier, -static_cast<int64_t>(bytes), 0); });
     }
 }
 inline void tma_load(uint32_t to, const void* map, int32_t column, int32_t row, uint32_t barrier, uint64_t policy) {
     tma_load_multicast(to, map, column, row, barrier, 0, policy);
 }
-inline void tma_store(const void*, int32_t, int32_t, uint32_t) {}
-inline void tma_store_commit() {}
+inline void tma_store(const void*, int32_t, int32_t, uint32_t from) {
+    must(previous_grid_has_ended, "outputs are stored when the grid before has ended");
+    std::erase_if(me().unread, [=](uint32_t place) { return overlaps(place, 1, from, buffer_bytes); });
+    stores.push_back({blockIdx.x, threadIdx.x, from, groups_committed[{blockIdx.x, threadIdx.x}]});
+}
+inline void tma_store_commit() { ++groups_committed[{blockIdx.x, threadIdx.x}]; }
 template <int kPending>
-void tma_store_wait_read() {}
+void tma_store_wait_read() {
+    wait_until([block = blockIdx.x, thread = threadIdx.x] {
+        return std::none_of(stores.begin(), stores.end(), [=](const Store& store) {
+            return store.block == block && store.thread == thread && store.group + kPending < groups_of(store);
+        });
+    });
+}
 
-inline uint64_t load_relaxed(const uint64_t* word) { return *word; }
+inline uint64_t load_relaxed(const uint64_t* word) {
+    must(previous_grid_has_ended, "launches are counted when the grid before has ended");
+    return *word;
+}
 inline void add_relaxed(uint64_t* word, uint64_t value) { *word += value; }
 template <typename Quad>
 void store_relaxed_16(Quad* to, uint4 value) {
@@ -191,11 +245,32 @@ inline void store_shared_float(uint32_t, float) {}
 inline float2 load_shared_float2(uint32_t) { return {1, 1}; }
 inline float4 load_shared_float4(uint32_t) { return {}; }
 inline void store_shared_16(uint32_t, float, float, float, float) {}
-inline uint4 load_shared_16(uint32_t) { return {}; }
+inline uint4 load_shared_16(uint32_t) {
+    ++me().weights_read[threadIdx.x / 32];
+    return {};
+}
+static void write_output(uint32_t at) {
+    for (const Store& store : stores) {
+        must(store.block != blockIdx.x || !overlaps(at, 1, store.from, buffer_bytes),
+             "no buffer is written while a store reads it");
+    }
+    if (weights_begin <= at && at < weights_end) {
+        const uint32_t warp = threadIdx.x / 32, first = warp - warp % 4;
+        for (uint32_t other = first; other < first + 4; ++other) {
+            must(me().weights_read[other] >= me().weights_read[warp],
+                 "weights are written over when all warps of the group have read them");
+        }
+    }
+    me().unread.insert(at);
+}
 template <bool kTransposed>
-void stmatrix_x4(uint32_t, uint32_t, uint32_t, uint32_t, uint32_t) {}
+void stmatrix_x4(uint32_t at, uint32_t, uint32_t, uint32_t, uint32_t) {
+    write_output(at);
+}
 template <bool kTransposed>
-void stmatrix_x2(uint32_t, uint32_t, uint32_t) {}
+void stmatrix_x2(uint32_t at, uint32_t, uint32_t) {
+    write_output(at);
+}
 inline uint32_t pack_half2(float, float) { return 0; }
 template <uint32_t kSelect>
 uint32_t permute_bytes(uint32_t, uint32_t) {
@@ -205,7 +280,7 @@ template <uint32_t kSelect>
 uint32_t permute_sums(float, float) {
     return 0;
 }
-inline uint32_t widen_e4m3x2(uint16_t) { return 0; }
+inline void widen_e4m3x4(uint32_t, uint32_t& low, uint32_t& high) { low = high = 0; }
 inline uint32_t multiply_half2(uint32_t, uint32_t) { return 0; }
 inline uint32_t add_int16x2(uint32_t, uint32_t) { return 0; }
 
@@ -227,7 +302,6 @@ template <int kPending>
 void wgmma_wait() {}
 template <int kCount>
 void settle(float (&)[kCount]) {}
-inline void end_basic_block(uint32_t) {}
 }  // namespace nestedfp::ptx
 
 #include "gemm/kernel.cuh"
@@ -253,18 +327,20 @@ NESTEDFP_GEMM_CONFIGS(NESTEDFP_ROW)
 struct Problem {
     const char* config;
     kernels::Schedule schedule;
-    int m, n, k;
+    int m, n, k, sm_count;
     unsigned seed;
 
     void print() const {
-        std::printf("%s, schedule %d, m %d, n %d, k %d, seed %u", config, static_cast<int>(schedule), m, n, k, seed);
+        std::printf("%s, schedule %d, m %d, n %d, k %d, %d SMs, seed %u", config, static_cast<int>(schedule), m, n, k,
+                    sm_count, seed);
     }
 };
 
-/// What a copy by this map brings, where the map itself would be.
-void write_bytes(kernels::TensorMap& map, const kernels::TensorMapSpec& spec) {
+/// What a copy by this map brings, and whether it is of activations, where the map itself would be.
+void write_map(kernels::TensorMap& map, const kernels::TensorMapSpec& spec, bool is_activations) {
     const uint32_t bytes = spec.box_rows * spec.box_cols * (spec.type == kernels::ElementType::kFloat16 ? 2 : 1);
-    __builtin_memcpy(map.bytes, &bytes, sizeof bytes);
+    const uint32_t copied[2] = {bytes, is_activations};
+    __builtin_memcpy(map.bytes, copied, sizeof copied);
 }
 
 std::function<void()> body;
@@ -275,18 +351,18 @@ void start() {
     swapcontext(&running->context, &scheduler);
 }
 
-constexpr int kSmCount = 6;
 constexpr size_t kStackBytes = 128 << 10;
 
 template <kernels::GemmConfig kConfig>
 void check(const Problem& p) {
-    kernels::LaunchPlan plan = kernels::plan_launch(kConfig, p.schedule, p.m, p.n, p.k, kSmCount);
+    kernels::LaunchPlan plan = kernels::plan_launch(kConfig, p.schedule, p.m, p.n, p.k, p.sm_count);
     kernels::GemmParams& params = plan.params;
-    write_bytes(params.weights, plan.weights);
-    write_bytes(params.last_weights, plan.last_weights);
-    write_bytes(params.lower, plan.lower);
-    write_bytes(params.activations, plan.activations);
-    write_bytes(params.last_activations, plan.last_activations);
+    constexpr bool kSwaps = kConfig.swaps_operands();
+    write_map(params.weights, plan.weights, kSwaps);
+    write_map(params.last_weights, plan.last_weights, kSwaps);
+    write_map(params.lower, plan.lower, false);
+    write_map(params.activations, plan.activations, !kSwaps);
+    write_map(params.last_activations, plan.last_activations, !kSwaps);
     std::vector<kernels::Quad> partials(plan.partials_bytes / sizeof(kernels::Quad));
     uint64_t launches = 0;
     params.partials = partials.data();
@@ -306,6 +382,13 @@ void check(const Problem& p) {
         }
         return found;
     };
+    buffer_bytes = kConfig.store_tokens() * 128;
+    weights_begin = gemm::SharedPlan<kConfig>::plane(0, 0);
+    weights_end = gemm::SharedPlan<kConfig>::kStore;
+    stores.clear();
+    groups_committed.clear();
+    previous_grid_has_ended = false;
+    violated.clear();
     blocks.assign(plan.grid, {});
     of_cluster.clear();
     copies.clear();
@@ -336,6 +419,14 @@ void check(const Problem& p) {
             copy();
             moved = true;
         }
+        if (!stores.empty() && random() % 4 == 0) {
+            std::swap(stores[random() % stores.size()], stores.back());
+            if (stores.back().group < groups_of(stores.back())) {
+                stores.pop_back();
+                moved = true;
+            }
+        }
+        if (random() % 4096 == 0) previous_grid_has_ended = moved = true;
         const size_t first = random() % warps.size();
         for (size_t i = 0; i < warps.size() && !moved; ++i) {
             Warp& warp = warps[(first + i) % warps.size()];
@@ -347,8 +438,13 @@ void check(const Problem& p) {
             left -= warp.has_ended;
             moved = true;
         }
-        if (!moved && copies.empty()) break;
+        if (moved || !copies.empty()) continue;
+        const bool reads = std::any_of(stores.begin(), stores.end(),
+                                       [](const Store& store) { return store.group < groups_of(store); });
+        if (previous_grid_has_ended && !reads) break;
+        previous_grid_has_ended = true;
     }
+    for (const char* rule : violated) require(false, p, rule);
     require(left == 0, p, "no warp waits for ever");
     require(!has_left_early, p, "nobody arrives at a barrier of a block that has left");
     for (const Block& block : blocks) {
@@ -362,36 +458,22 @@ void check(const Problem& p) {
 
 int main() {
     int problems = 0;
-    const auto run = [&](const char* name, void (*check_one)(const Problem&)) {
-        for (const auto schedule : {kernels::Schedule::kWhole, kernels::Schedule::kSplit, kernels::Schedule::kStream,
-                                    kernels::Schedule::kSplitLast}) {
-            for (const int m : {1, 300, 600}) {
-                for (const int n : {16, 1040}) {
-                    for (const int k : {16, 272, 656, 2064}) {
-                        check_one({name, schedule, m, n, k, static_cast<unsigned>(problems)});
-                        ++problems;
-                    }
-                }
-            }
+    const auto run = [&](const char* name, const kernels::GemmConfig& config, void (*check_one)(const Problem&)) {
+        std::mt19937 random(static_cast<unsigned>(problems));
+        const auto up_to = [&](int most) { return 1 + static_cast<int>(random() % static_cast<unsigned>(most)); };
+        // Up to three clusters' tiles in each direction, and up to 24 or 4 steps along K.
+        int rows = config.block_rows() * config.cluster_rows, tokens = config.block_tokens * config.cluster_tokens;
+        if (config.swaps_operands()) std::swap(rows, tokens);
+        for (int i = 0; i < 24; ++i) {
+            const int m = i % 4 == 0 ? 1 : up_to(3 * tokens), n = 16 * up_to((3 * rows + 15) / 16);
+            const int k = 16 * up_to((i % 2 == 0 ? 24 : 4) * config.block_k() / 16);
+            check_one({name, static_cast<kernels::Schedule>(random() % 4), m, n, k, config.cluster() * up_to(4),
+                       static_cast<unsigned>(random())});
+            ++problems;
         }
     };
-#define RUN(name) run(#name, check<configs::name>);
-    // Turns at the tensor cores with stores from stages of weights, each kind of sharing, one to four warpgroups.
-    RUN(nested16_128x256_s4w2_c1)
-    RUN(nested16_128x256_s4w3_c2)
-    RUN(nested16_128x256_s4w2_t2)
-    RUN(nested16_128x192_s4w3_c2)
-    RUN(nested16_128x176_s5w3_c2)
-    RUN(nested16_192x128_s5w3_t2)
-    RUN(nested16_64x256_s5w3_c2)
-    RUN(nested16_64x128k2_s4w4_t2)
-    RUN(nested16_64x16k4_s5w4_c1)
-    RUN(plain16_128x256_s4w4_c2)
-    RUN(w8a16_64x16k4_s8w8_c1)
-    RUN(w8a8_128x128_s6w6_t2)
-    RUN(w8a8f32_128x128_s6w6_c2)
-    RUN(a8w8_64x80k2_s5w5_c2)
-    RUN(a8w8_128x160_s5w5_c2)
-#undef RUN
+#define NESTEDFP_ROW(name, ...) run(#name, configs::name, check<configs::name>);
+    NESTEDFP_GEMM_CONFIGS(NESTEDFP_ROW)
+#undef NESTEDFP_ROW
     std::printf("%d problems, %d rules broken\n", problems, broken);
 }
