@@ -12,10 +12,12 @@ int attribute(DeviceAttribute which, DeviceOrdinal device) {
     return value;
 }
 
-/// Two transfers a clock.
+/// Two transfers a clock; 0 where the driver does not tell, which is no reason not to use the device.
 double memory_bandwidth(DeviceOrdinal device) {
-    const double clock_hz = 1e3 * attribute(kMemoryClockRate, device);
-    return 2 * clock_hz * attribute(kGlobalMemoryBusWidth, device) / 8;
+    int clock_khz = 0, bus_bits = 0;
+    driver().cuDeviceGetAttribute(&clock_khz, kMemoryClockRate, device);
+    driver().cuDeviceGetAttribute(&bus_bits, kGlobalMemoryBusWidth, device);
+    return 2 * 1e3 * clock_khz * bus_bits / 8;
 }
 
 }  // namespace

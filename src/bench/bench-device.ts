@@ -8,7 +8,7 @@ export type BenchDeviceInfo = {
   readonly computeCapability?: string;
   readonly smCount?: number;
   readonly memoryBytes?: number;
-  /** What the memory's clock and width give, in bytes per second. */
+  /** What the memory's clock and width give, in bytes per second; absent where the driver does not tell. */
   readonly memoryBandwidth?: number;
   /** "580.159.04 (CUDA 13.0)" */
   readonly driver?: string;

@@ -22,7 +22,7 @@ export type CudaBenchOptions = {
   readonly kernels?: string | undefined;
 };
 
-/** Where the driver does not tell, as of some virtual GPUs. */
+/** What the cost model takes where the driver does not tell, as of some virtual GPUs. */
 const h100Bandwidth = 3.35e12;
 
 /** Of the random weights: what layers of large models have. */
@@ -38,12 +38,12 @@ export async function createCudaBenchDevice(options: CudaBenchOptions = {}): Pro
   const native = new addon.CudaSession(options.ordinal ?? 0, folder);
   try {
     const gpu = await asMachineError(native.open(), "no usable GPU: ");
-    const info: BenchDeviceInfo & Gpu = {
+    const info: BenchDeviceInfo = {
       kind: "cuda",
       name: gpu.name,
       computeCapability: gpu.computeCapability,
       smCount: gpu.smCount,
-      memoryBandwidth: gpu.memoryBandwidth || h100Bandwidth,
+      ...(gpu.memoryBandwidth > 0 && { memoryBandwidth: gpu.memoryBandwidth }),
       memoryBytes: gpu.memoryBytes,
       driver: gpu.driver,
       libraries: {
@@ -51,7 +51,8 @@ export async function createCudaBenchDevice(options: CudaBenchOptions = {}): Pro
         kernels: await kernelsFingerprint(folder),
       },
     };
-    return new CudaBenchDevice(native, info, addon.cudaGemmConfigs(), options);
+    const model = { smCount: gpu.smCount, memoryBandwidth: info.memoryBandwidth ?? h100Bandwidth };
+    return new CudaBenchDevice(native, info, model, addon.cudaGemmConfigs(), options);
   } catch (error) {
     native.close();
     throw error;
@@ -59,19 +60,22 @@ export async function createCudaBenchDevice(options: CudaBenchOptions = {}): Pro
 }
 
 class CudaBenchDevice implements BenchDevice {
-  readonly info: BenchDeviceInfo & Gpu;
+  readonly info: BenchDeviceInfo;
   readonly #native: NativeCudaSession;
+  readonly #gpu: Gpu;
   readonly #configs: readonly NativeGemmConfig[];
   readonly #options: CudaBenchOptions;
 
   constructor(
     native: NativeCudaSession,
-    info: BenchDeviceInfo & Gpu,
+    info: BenchDeviceInfo,
+    gpu: Gpu,
     configs: readonly NativeGemmConfig[],
     options: CudaBenchOptions,
   ) {
     this.#native = native;
     this.info = info;
+    this.#gpu = gpu;
     this.#configs = configs;
     this.#options = options;
   }
@@ -85,7 +89,7 @@ class CudaBenchDevice implements BenchDevice {
     const contenders = (kernel: Precision, m: number): Contender[] => {
       const tuned = this.#options.tuned?.({ kernel, n, k, m }) ?? [];
       const { fp8Sums: sums = "fast" } = this.#options;
-      return cudaContenders(this.#configs, kernel, { n, k, m }, this.info, { tuned, sums });
+      return cudaContenders(this.#configs, kernel, { n, k, m }, this.#gpu, { tuned, sums });
     };
     return new CudaBenchLayer(this.#native, id, contenders);
   }

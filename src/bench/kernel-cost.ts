@@ -16,13 +16,14 @@ export type Schedule = "whole" | "split" | "split-last" | "stream";
  * What one kind of kernel costs, in microseconds. Fitted to a sweep on an H200 on 2026-12-01, cold weights, over the 54
  * shapes of all presets at 12 M, by least squares of log time, the fast ones of a point weighing most; of each point the
  * sweep has those that ranked first before. What the model picks for shapes left out of the fit (a sixth at a time) takes
- * 1.021 (nested FP16) and 1.023 (nested FP8) times as long as the best of the sweep in the geometric mean. The
- * constants rank; not each is a physical quantity.
+ * 1.021 (nested FP16) and 1.023 (nested FP8) times as long as the best of the sweep in the geometric mean, and at six M
+ * between, with the nested FP16 kernels as they are now, 1.024 and 1.023. The constants rank; not each is a physical
+ * quantity.
  */
 type Costs = {
   /** Once. */
   readonly launch: number;
-  /** The share of the memory's bandwidth, and of that the share which weights cost that are read again for more tokens. */
+  /** The share of the memory's bandwidth, and how much of it a byte of weights costs that is read again for more tokens. */
   readonly bandwidth: number;
   readonly again: number;
   /** A step along K: whatever the tile, per 10^6 weights of it for their rebuild, and for each 64 tokens on top. */
@@ -85,7 +86,7 @@ const w8a8: Costs = {
 
 const costsOf: Readonly<Record<NativeGemmConfig["weights"], Costs>> = {
   nested16,
-  // Not fitted on its own: with these constants what the model picks takes 1.028 times as long as the best.
+  // Not fitted on its own: with these constants what the model picks takes 1.020 times as long as the best.
   plain16: nested16,
   w8a16: {
     launch: 1.403,
@@ -105,7 +106,7 @@ const costsOf: Readonly<Record<NativeGemmConfig["weights"], Costs>> = {
     draw: 0.1212,
   },
   w8a8,
-  // Not fitted on its own either: of 64 points of an H100, what the model picks took 1.03 times as long as the best.
+  // Not fitted on its own either: with constants fitted to an H100's w8a8, 1.03 times at 64 points there.
   w8a8f32: w8a8,
   a8w8: {
     launch: 0.6816,
@@ -139,6 +140,7 @@ export function kernelCost(
   const { k } = point;
   const cost = costsOf[weights];
   const clusters = Math.floor(smCount / (clusterRows * clusterTokens));
+  if (clusters === 0) return Number.POSITIVE_INFINITY;
   const steps = Math.ceil(k / blockK);
   const tiles = Math.ceil(n / (blockRows * clusterRows)) * Math.ceil(m / (blockTokens * clusterTokens));
   const full = Math.floor(tiles / clusters);
@@ -198,7 +200,10 @@ type Waves = {
   readonly exchangeSteps: number;
 };
 
-/** A block adds the sums of all others of its tile, one after the other: with more it was not once the best. */
+/**
+ * A block adds the sums of all others of its tile, one after the other: with more it was the best of layers of 896 and
+ * 1152 rows alone.
+ */
 const mostStreamParts = 4;
 
 /**
@@ -240,7 +245,7 @@ function lastWave(schedule: Schedule, waves: Waves) {
   return {
     fullSteps: Math.max(0, full - 1) * steps,
     steps: Math.ceil((rest * steps) / clusters) + (full > 0 ? steps : 0),
-    busy: clusters,
+    busy: Math.min(clusters, cut * steps),
     tiles: full + 1,
     cuts: 1,
     parts,

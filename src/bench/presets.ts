@@ -27,7 +27,7 @@ const withExperts: readonly string[] = ["mixtral-8x7b"];
 
 /** Several models under one name. */
 const groups: Readonly<Record<string, readonly string[]>> = {
-  /** The seven models, 24 shapes, on which the H100 marks are measured. */
+  /** The seven models, 24 shapes, on which the marks are measured. */
   marks: [
     "llama-3.1-8b",
     "mistral-nemo-12b",

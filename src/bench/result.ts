@@ -30,7 +30,7 @@ export type DeviceRecord = {
   readonly compute_capability: string | null;
   readonly sm_count: number | null;
   readonly memory_bytes: number | null;
-  /** What the memory's clock and width give, in bytes per second. */
+  /** What the memory's clock and width give, in bytes per second; null where the driver does not tell. */
   readonly memory_bandwidth: number | null;
   readonly driver: string | null;
   readonly libraries: Readonly<Record<string, string>>;

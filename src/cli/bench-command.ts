@@ -253,7 +253,10 @@ function tunePath(): string {
 }
 
 /** What this user measured, over what is shipped. */
-async function tunedOn(info: BenchDeviceInfo, { quiet }: BenchFlags): Promise<readonly TuneEntry[]> {
+async function tunedOn(
+  info: BenchDeviceInfo,
+  { quiet, tune, kernels }: BenchFlags,
+): Promise<readonly TuneEntry[]> {
   const shipped = fileURLToPath(new URL("../../kernels/tune/shipped.json", import.meta.url));
   const own = tunePath();
   const { entries, isOfOtherKernels, standIn } = tunedEntries(
@@ -261,14 +264,17 @@ async function tunedOn(info: BenchDeviceInfo, { quiet }: BenchFlags): Promise<re
     await readTable(own),
     deviceRecord(info),
   );
+  const usesEntries = !tune && kernels.some((kernel) => kernel.startsWith("nested-"));
+  if (quiet || !usesEntries) return entries;
   const device = printable(info.name);
-  const notices = [
-    isOfOtherKernels &&
-      `what ${printable(own)} has of ${device} is of other kernels and not used; --tune replaces all of it`,
-    standIn !== undefined &&
-      `no kernels were tuned on ${device}; those of ${printable(standIn)} are taken; --tune measures ${device}`,
-  ];
-  for (const notice of quiet ? [] : notices) if (notice) process.stderr.write(`Notice: ${notice}\n`);
+  const taken = standIn === undefined ? "it is not used" : `those of ${printable(standIn)} are taken`;
+  if (isOfOtherKernels) {
+    process.stderr.write(
+      `Notice: what ${printable(own)} has of ${device} is of other kernels; ${taken}; --tune replaces all of it\n`,
+    );
+  } else if (standIn !== undefined) {
+    process.stderr.write(`Notice: no kernels were tuned on ${device}, ${taken}; --tune measures ${device}\n`);
+  }
   return entries;
 }
 

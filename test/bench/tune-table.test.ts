@@ -92,7 +92,7 @@ test("a device that nothing is shipped for takes the entries of the one that is 
     (table, device) => mergeTuneTable(table, device, [entry(1, device.name)]),
     emptyTuneTable,
   );
-  const found = (device: Partial<typeof h100>, own = emptyTuneTable) => {
+  const found = (device: Partial<Parameters<typeof tunedEntries>[2]>, own = emptyTuneTable) => {
     const { entries, standIn } = tunedEntries(shipped, own, { ...h100, name: "GH200", ...device });
     return [...entries.map(({ config }) => config), standIn];
   };
@@ -100,10 +100,14 @@ test("a device that nothing is shipped for takes the entries of the one that is 
   assert.deepEqual(found({ memory_bandwidth: 4.1e12 }), ["H200", "H200"]);
   assert.deepEqual(found({ sm_count: 78 }), ["H20", "H20"]);
   assert.deepEqual(found({ sm_count: 114 }), [undefined]);
+  assert.deepEqual(found({ sm_count: null }), [undefined]);
+  assert.deepEqual(found({ memory_bandwidth: null }), ["H100", "H100"]);
   assert.deepEqual(found({ name: "H200" }), ["H200", undefined]);
   // What the user measured there needs no word about the rest.
   const own = mergeTuneTable(emptyTuneTable, { ...h100, name: "GH200" }, [entry(2, "own")]);
   assert.deepEqual(found({}, own), ["H100", "own", undefined]);
+  const failed = mergeTuneTable(emptyTuneTable, { ...h100, name: "GH200" }, []);
+  assert.deepEqual(found({}, failed), ["H100", "H100"]);
 });
 
 test("what was measured at M is found, or else below and above it, and not for another shape", () => {

@@ -27,6 +27,14 @@ function environment(cache: string) {
   return { LD_LIBRARY_PATH: driver, FAKE_CUDA_LOG: "/dev/null", XDG_CACHE_HOME: cache };
 }
 
+/** The fake device with so many bits of memory bus: 5120 give the H100's bandwidth. */
+async function benchWithMemory(t: TestContext, bits: number) {
+  const env = { ...environment(await scratchDirectory(t)), FAKE_CUDA_MEMORY_BITS: String(bits) };
+  const run = await nestedfp(["bench", ...point, "--json"], { env });
+  assert.equal(run.code, 1, run.stderr);
+  return { stderr: run.stderr, device: documentOf<BenchResult>(run).result.device };
+}
+
 test("--fp8-sums decides which kernel runs, and is in the result and in a file of rows", {
   skip,
 }, async (t) => {
@@ -59,9 +67,28 @@ test("a device that no kernels were tuned on takes those of one like it, and tha
   skip,
 }, async (t) => {
   const notice =
-    /^Notice: no kernels were tuned on fake; those of NVIDIA H100 80GB HBM3 are taken; --tune measures fake$/m;
+    /^Notice: no kernels were tuned on fake, those of NVIDIA H100 80GB HBM3 are taken; --tune measures fake$/m;
   assert.match((await bench(t, ["--json"])).stderr, notice);
-  assert.doesNotMatch((await bench(t, ["--json", "-q"])).stderr, /Notice/);
+  const h200 = await benchWithMemory(t, 7350);
+  assert.match(h200.stderr, /those of NVIDIA H200 are taken/);
+  assert.equal(h200.device.memory_bandwidth, (2 * 2.619e9 * 7350) / 8);
+});
+
+test("a driver that does not tell the memory's width leaves it out of the result", { skip }, async (t) => {
+  const { stderr, device } = await benchWithMemory(t, 0);
+  assert.equal(device.memory_bandwidth, null);
+  assert.match(stderr, /those of NVIDIA H100 80GB HBM3 are taken/);
+});
+
+test("whose entries are taken is not said where none are", { skip }, async (t) => {
+  for (const args of [["-q"], ["--tune", "--kernels", "nested-fp16"]]) {
+    assert.doesNotMatch((await bench(t, ["--json", ...args])).stderr, /Notice/, args.join(" "));
+  }
+  const baseline = await nestedfp(["bench", ...point, "--kernels", "fp16"], {
+    env: environment(await scratchDirectory(t)),
+  });
+  assert.match(baseline.stderr, /libcublasLt cannot be loaded/);
+  assert.doesNotMatch(baseline.stderr, /Notice/);
 });
 
 test("a table of the user's that is of other kernels is not used, and that is said", { skip }, async (t) => {
@@ -79,7 +106,7 @@ test("a table of the user's that is of other kernels is not used, and that is sa
   const other = await bench(t, ["--json"], cache);
   assert.match(
     other.stderr,
-    /Notice: what .*tune\.json has of fake is of other kernels and not used; --tune replaces/,
+    /^Notice: what .*tune\.json has of fake is of other kernels; those of NVIDIA H100 80GB HBM3 are taken; --tune replaces all of it$/m,
   );
   const { device, rows } = documentOf<BenchResult>(other).result;
   assert.notEqual(rows[0]?.config, config);

@@ -86,11 +86,13 @@ EXPORT cuDeviceGetPCIBusId(char* id, int size, DeviceOrdinal) {
 }
 EXPORT cuDeviceGetAttribute(int* value, DeviceAttribute attribute, DeviceOrdinal) {
     const char* major = std::getenv("FAKE_CUDA_MAJOR");
+    const char* bits = std::getenv("FAKE_CUDA_MEMORY_BITS");
+    if (attribute == kGlobalMemoryBusWidth && bits != nullptr && std::atoi(bits) == 0) return kInvalidValue;
     *value = attribute == kMultiprocessorCount      ? 132
              : attribute == kComputeCapabilityMajor ? (major == nullptr ? 9 : std::atoi(major))
              : attribute == kComputeCapabilityMinor ? 0
              : attribute == kMemoryClockRate        ? 2619000
-             : attribute == kGlobalMemoryBusWidth   ? 5120
+             : attribute == kGlobalMemoryBusWidth   ? (bits == nullptr ? 5120 : std::atoi(bits))
              : attribute == kL2CacheSize            ? 1 << 20
                                                     : static_cast<int>(kMostShared);
     return kSuccess;
