@@ -142,10 +142,18 @@ struct GemmConfig {
     X(plain16_128x256_s4w4_t2, kPlain16, 2, 1, 256, 4, 4, 1, 2)    \
     X(nested16_64x256_s5w3_c2, kNested16, 1, 1, 256, 5, 3, 2, 1)   \
     X(plain16_64x256_s5w4_c2, kPlain16, 1, 1, 256, 5, 4, 2, 1)     \
+    X(nested16_128x208_s4w3_c1, kNested16, 2, 1, 208, 4, 3, 1, 1)  \
+    X(plain16_128x208_s5w5_c1, kPlain16, 2, 1, 208, 5, 5, 1, 1)    \
+    X(nested16_128x208_s4w3_c2, kNested16, 2, 1, 208, 4, 3, 2, 1)  \
+    X(plain16_128x208_s5w5_c2, kPlain16, 2, 1, 208, 5, 5, 2, 1)    \
     X(nested16_128x192_s4w3_c2, kNested16, 2, 1, 192, 4, 3, 2, 1)  \
     X(plain16_128x192_s6w4_c2, kPlain16, 2, 1, 192, 6, 4, 2, 1)    \
     X(nested16_128x176_s5w3_c2, kNested16, 2, 1, 176, 5, 3, 2, 1)  \
     X(plain16_128x176_s6w4_c2, kPlain16, 2, 1, 176, 6, 4, 2, 1)    \
+    X(nested16_128x160_s6w3_c2, kNested16, 2, 1, 160, 6, 3, 2, 1)  \
+    X(plain16_128x160_s6w5_c2, kPlain16, 2, 1, 160, 6, 5, 2, 1)    \
+    X(nested16_128x160_s6w3_t2, kNested16, 2, 1, 160, 6, 3, 1, 2)  \
+    X(plain16_128x160_s6w5_t2, kPlain16, 2, 1, 160, 6, 5, 1, 2)    \
     X(nested16_192x128_s5w3_t2, kNested16, 3, 1, 128, 5, 3, 1, 2)  \
     X(plain16_192x128_s6w4_t2, kPlain16, 3, 1, 128, 6, 4, 1, 2)    \
     X(nested16_128x128_s6w4_c1, kNested16, 2, 1, 128, 6, 4, 1, 1)  \
@@ -162,6 +170,10 @@ struct GemmConfig {
     X(plain16_64x128k2_s4w3_c2, kPlain16, 1, 2, 128, 4, 3, 2, 1)   \
     X(nested16_64x128k2_s4w4_t2, kNested16, 1, 2, 128, 4, 4, 1, 2) \
     X(plain16_64x128k2_s4w3_t2, kPlain16, 1, 2, 128, 4, 3, 1, 2)   \
+    X(nested16_128x96_s8w4_c2, kNested16, 2, 1, 96, 8, 4, 2, 1)    \
+    X(plain16_128x96_s8w6_c2, kPlain16, 2, 1, 96, 8, 6, 2, 1)      \
+    X(nested16_64x96k2_s5w5_c1, kNested16, 1, 2, 96, 5, 5, 1, 1)   \
+    X(plain16_64x96k2_s5w4_c1, kPlain16, 1, 2, 96, 5, 4, 1, 1)     \
     X(nested16_64x64k2_s6w5_c1, kNested16, 1, 2, 64, 6, 5, 1, 1)   \
     X(plain16_64x64k2_s6w5_c1, kPlain16, 1, 2, 64, 6, 5, 1, 1)     \
     X(nested16_64x64k2_s6w6_c2, kNested16, 1, 2, 64, 6, 6, 2, 1)   \
@@ -183,7 +195,9 @@ struct GemmConfig {
     X(w8a16_64x8k4_s9w9_c1, kW8A16, 1, 4, 8, 9, 9, 1, 1)           \
     X(w8a8_128x256_s4w4_c2, kW8A8, 2, 1, 256, 4, 4, 2, 1)          \
     X(w8a8_128x256_s4w4_t2, kW8A8, 2, 1, 256, 4, 4, 1, 2)          \
+    X(w8a8_128x208_s5w5_c2, kW8A8, 2, 1, 208, 5, 5, 2, 1)          \
     X(w8a8_128x176_s5w5_c2, kW8A8, 2, 1, 176, 5, 5, 2, 1)          \
+    X(w8a8_128x160_s5w5_c2, kW8A8, 2, 1, 160, 5, 5, 2, 1)          \
     X(w8a8_192x128_s5w5_t2, kW8A8, 3, 1, 128, 5, 5, 1, 2)          \
     X(w8a8_128x128_s6w6_c1, kW8A8, 2, 1, 128, 6, 6, 1, 1)          \
     X(w8a8_128x128_s6w6_c2, kW8A8, 2, 1, 128, 6, 6, 2, 1)          \

@@ -23,6 +23,7 @@ names+=(memcheck synccheck)
 # widened, E4M3, with sums in FP32, with its operands swapped.
 for config in nested16_128x256_s4w3_c1 nested16_128x256_s4w3_c2 nested16_64x128k2_s4w4_t2 \
     nested16_64x256_s5w3_c2 nested16_64x16k4_s5w4_c1 nested16_192x128_s5w3_t2 nested16_128x176_s5w3_c2 \
+    nested16_128x208_s4w3_c2 \
     w8a8_128x128_s6w6_c1 w8a8f32_128x128_s6w6_c2 w8a8f32_64x64k2_s6w6_t2 w8a16_64x16k4_s8w8_c1 \
     a8w8_128x80_s7w7_c2 a8w8_64x80k2_s5w5_c2; do
     run "racecheck-$config" "--tool racecheck" "400x4112 300" "--filter $config/" &
