@@ -16,9 +16,8 @@ export type Schedule = "whole" | "split" | "split-last" | "stream";
  * What one kind of kernel costs, in microseconds. Fitted to a sweep on an H200 on 2026-12-01, cold weights, over the 54
  * shapes of all presets at 12 M, by least squares of log time, the fast ones of a point weighing most; of each point the
  * sweep has those that ranked first before. What the model picks for shapes left out of the fit (a sixth at a time) takes
- * 1.021 (nested FP16) and 1.023 (nested FP8) times as long as the best of the sweep in the geometric mean, and at six M
- * between, with the nested FP16 kernels as they are now, 1.024 and 1.023. The constants rank; not each is a physical
- * quantity.
+ * 1.021 (nested FP16) and 1.023 (nested FP8) times as long as the best of the sweep in the geometric mean, and at seven M
+ * between, of the kernels as they are now, 1.021 and 1.015. The constants rank; not each is a physical quantity.
  */
 type Costs = {
   /** Once. */
@@ -187,7 +186,9 @@ export function kernelCost(
 /** Of cuBLASLt with a scale per row and token. */
 export function libraryCost({ n, k, m }: Point, { smCount, memoryBandwidth }: Gpu): number {
   const memory = (n * k + m * (3 * k + 2 * n)) / ((0.834 * memoryBandwidth) / 1e6);
-  const waves = (n * Math.max(m, 128)) / (128 * 256 * smCount) + 0.2404;
+  // Its tiles are of 128 tokens or 256.
+  const tokens = Math.ceil(m / 128) * 128;
+  const waves = (n * tokens) / (128 * 256 * smCount) + 0.2404;
   return 4.033 + norm(memory, waves * (k / 64) * 0.399);
 }
 
